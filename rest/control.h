@@ -21,6 +21,11 @@
  * A region is a connected component of the job's graph; one worker process runs one TaskManager's
  * share of one region attempt (so a restart is a new process, and a crash takes nothing else down).
  *
+ * The answer of GET /v1/cluster/leader?after=E is 200 {"leader":{"id","instance","epoch","address"}}
+ * or {"leader":null}. It comes at once when a leader above E is known; else it is held for at most
+ * 5 s and then tells what is so: the leader of epoch E still leads, or nobody leads now (null, on
+ * which a TaskManager relies to let its tasks go on). `address` is where to register.
+ *
  * Ownership: a decoded message owns its json_t members (control_*_fini releases them) and borrows
  * nothing. Encoders borrow for the call. Every decoder validates and bounds everything: messages
  * come from outside.
@@ -181,7 +186,9 @@ void control_registration_fini(struct control_registration *r);
 
 /* XXH3-64 over every item's identity and state, independent of order: both sides compute it (the
  * leader from what it was told), and a mismatch ends the registration. Covers job, region,
- * attempt, state, at_end, committed; not acks. */
+ * attempt, state, at_end, committed; not acks. Items in PREPARING and ENDED do not count: a
+ * prepare may be under way while the beat is, and an attempt reported as ended leaves the
+ * inventory on both sides (absent in a registration means ended, or never heard of). */
 uint64_t control_digest(const struct control_item *items, unsigned n);
 
 #endif

@@ -23,12 +23,12 @@
 
 struct blob_op {
 	void (*done)(struct blob_op *op);
-	struct err err;      /* code OK on success */
-	char *data;          /* get: owned by the op until done returns; ends in a zero byte */
+	struct err err; /* code OK on success */
+	char *data;     /* get: owned by the op until done returns; ends in a zero byte */
 	size_t len;
-	char **names;        /* list: likewise */
+	char **names; /* list: likewise */
 	size_t n_names;
-	void *impl;          /* private; not NULL while under way */
+	void *impl; /* private; not NULL while under way */
 };
 
 struct blob_port {

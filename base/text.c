@@ -34,7 +34,7 @@ static enum errc with_unit(const char *text, const struct unit *units, const cha
 
 enum errc text_duration_ms(const char *text, uint64_t *out_ms, struct err *e)
 {
-	static const struct unit units[] = {{"ms", 1},       {"s", 1000},     {"min", 60000},
+	static const struct unit units[] = {{"ms", 1},      {"s", 1000},     {"min", 60000},
 					    {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
 	return with_unit(text, units, "ms, s, min, h, d", UINT64_C(365) * 86400000, out_ms, e);
 }
@@ -147,6 +147,30 @@ void text_percent(struct buf *out, const char *text, bool keep_slash)
 		else
 			buf_printf(out, "%%%02X", c);
 	}
+}
+
+unsigned text_distance(const char *a, const char *b)
+{
+	enum { FAR = 64 };
+	size_t n = strlen(a), m = strlen(b);
+	if (n >= FAR || m >= FAR)
+		return FAR;
+	unsigned row[FAR]; /* distances from a's first i characters to every prefix of b */
+	for (unsigned j = 0; j <= m; j++)
+		row[j] = j;
+	for (unsigned i = 1; i <= n; i++) {
+		unsigned diagonal = row[0];
+		row[0] = i;
+		for (unsigned j = 1; j <= m; j++) {
+			bool same = tolower((unsigned char)a[i - 1]) ==
+				    tolower((unsigned char)b[j - 1]);
+			unsigned replaced = diagonal + !same;
+			unsigned shorter = row[j] < row[j - 1] ? row[j] : row[j - 1];
+			diagonal = row[j];
+			row[j] = replaced < shorter + 1 ? replaced : shorter + 1;
+		}
+	}
+	return row[m];
 }
 
 bool text_starts(const char *text, const char *prefix)

@@ -34,6 +34,10 @@ MUST_CHECK enum errc text_unbase64(const char *text, struct buf *out, struct err
 /* Percent-encode everything but the unreserved characters of RFC 3986 (and '/' if keep_slash). */
 void text_percent(struct buf *out, const char *text, bool keep_slash);
 
+/* How many single-character insertions, deletions and replacements lead from a to b, whatever the
+ * case of letters; texts of more than 63 bytes count as far (64). For "did you mean". */
+unsigned text_distance(const char *a, const char *b);
+
 bool text_starts(const char *text, const char *prefix);
 bool text_ends(const char *text, const char *suffix);
 

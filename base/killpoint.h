@@ -6,7 +6,9 @@
  *   WEIR_KILL_POINT=name[:n]  the process kills itself at the n-th pass (default 1);
  *   WEIR_KILL_DIR=dir         it does so when it passes `name` and can rename dir/name to
  *                             dir/name.<pid>: a drill arms a point of a running process by
- *                             creating a file, and at most one process takes it.
+ *                             creating a file, and at most one process takes it. A file that
+ *                             holds a pid has that process killed instead, at just this moment
+ *                             (a standby, a member of etcd), and the passing one goes on.
  *
  * The signal is SIGKILL: no clean-up runs. Not armed, a pass costs one comparison.
  */

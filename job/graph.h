@@ -15,14 +15,14 @@
 #include "job/spec.h"
 
 struct graph_input {
-	unsigned from;       /* vertex */
-	unsigned from_op;    /* operator of that vertex's chain whose output this is (its tail) */
+	unsigned from;    /* vertex */
+	unsigned from_op; /* operator of that vertex's chain whose output this is (its tail) */
 	enum spec_edge edge;
 };
 
 struct graph_vertex {
-	char id[ID_TEXT];    /* XXH3-128 of the head's uid */
-	char *name;          /* "words -> counts" */
+	char id[ID_TEXT]; /* XXH3-128 of the head's uid */
+	char *name;       /* "words -> counts" */
 	unsigned n_operators;
 	unsigned *operators; /* indexes into spec->operators, head first */
 	uint32_t parallelism;
@@ -31,8 +31,8 @@ struct graph_vertex {
 	unsigned n_inputs;
 	struct graph_input *inputs; /* of the head */
 	unsigned n_outputs;
-	unsigned *outputs;   /* vertices that read the tail */
-	bool source, sink;   /* head is a source; tail is a sink */
+	unsigned *outputs; /* vertices that read the tail */
+	bool source, sink; /* head is a source; tail is a sink */
 };
 
 struct graph {
@@ -40,8 +40,8 @@ struct graph {
 	unsigned n_vertices;
 	struct graph_vertex *vertices; /* inputs come first */
 	unsigned n_regions;
-	uint32_t slots;          /* needed: the largest parallelism of any vertex */
-	uint32_t subtasks;       /* sum of parallelisms */
+	uint32_t slots;    /* needed: the largest parallelism of any vertex */
+	uint32_t subtasks; /* sum of parallelisms */
 };
 
 struct graph *graph_create(const struct spec *spec);

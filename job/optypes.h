@@ -75,7 +75,7 @@ struct optype {
 	const char *help;
 	const struct optype_option *options; /* ends with a NULL name */
 	/* Fills in op->output from op->options, op->keys and the schema of its input (NULL for
-	 * sources). `at` is the operator's JSON path. NULL: the output is the input's schema. */
+	 * sources); may choose an option that was left out. `at` is the operator's JSON path. */
 	enum errc (*schema)(struct spec_operator *op, const struct spec_schema *in, const char *at,
 			    struct err *e);
 };

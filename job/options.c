@@ -20,17 +20,17 @@ enum {
 
 const char *optype_option_type_name(enum optype_option_type type)
 {
-	static const char *const names[] = {[OPTION_TEXT] = "string",
-					    [OPTION_INT] = "integer",
-					    [OPTION_BOOL] = "boolean",
-					    [OPTION_MS] = "duration",
-					    [OPTION_BYTES] = "size",
-					    [OPTION_CHOICE] = "one of",
-					    [OPTION_PATH] = "path",
-					    [OPTION_PATHS] = "path or array of paths",
-					    [OPTION_COLUMN] = "column",
-					    [OPTION_REGEX] = "regular expression",
-					    [OPTION_AGGREGATES] = "array of aggregates"};
+	static const char *const names[] = {[OPTYPE_TEXT] = "string",
+					    [OPTYPE_INT] = "integer",
+					    [OPTYPE_BOOL] = "boolean",
+					    [OPTYPE_MS] = "duration",
+					    [OPTYPE_BYTES] = "size",
+					    [OPTYPE_CHOICE] = "one of",
+					    [OPTYPE_PATH] = "path",
+					    [OPTYPE_PATHS] = "path or array of paths",
+					    [OPTYPE_COLUMN] = "column",
+					    [OPTYPE_REGEX] = "regular expression",
+					    [OPTYPE_AGGREGATES] = "array of aggregates"};
 	return names[type];
 }
 
@@ -372,29 +372,29 @@ static enum errc plain_normal(const struct optype_option *o, const json_t *given
 			      const struct spec_schema *in, json_t **out, struct err *e)
 {
 	switch (o->type) {
-	case OPTION_TEXT:
+	case OPTYPE_TEXT:
 		return text_normal(o, given, out, e);
-	case OPTION_INT:
+	case OPTYPE_INT:
 		return int_normal(o, given, out, e);
-	case OPTION_BOOL:
+	case OPTYPE_BOOL:
 		if (!json_is_boolean(given))
 			return err_set(e, ERR_INVALID, "must be true or false");
 		*out = json_boolean(json_is_true(given));
 		return ERR_OK;
-	case OPTION_MS:
+	case OPTYPE_MS:
 		return ms_normal(o, given, out, e);
-	case OPTION_BYTES:
+	case OPTYPE_BYTES:
 		return bytes_normal(o, given, out, e);
-	case OPTION_CHOICE:
+	case OPTYPE_CHOICE:
 		return choice_normal(o, given, out, e);
-	case OPTION_PATH:
+	case OPTYPE_PATH:
 		return path_normal(given, out, e);
-	case OPTION_COLUMN:
+	case OPTYPE_COLUMN:
 		return column_normal(given, in, out, e);
-	case OPTION_REGEX:
+	case OPTYPE_REGEX:
 		return regex_normal(given, out, e);
-	case OPTION_PATHS:
-	case OPTION_AGGREGATES:
+	case OPTYPE_PATHS:
+	case OPTYPE_AGGREGATES:
 		break;
 	}
 	return err_set(e, ERR_INVALID, "has no plain form");
@@ -406,9 +406,9 @@ enum errc optype_option_normal(const struct optype_option *option, const json_t 
 {
 	char path[128];
 	snprintf(path, sizeof(path), "%s.%s", at, option->name);
-	if (option->type == OPTION_AGGREGATES)
+	if (option->type == OPTYPE_AGGREGATES)
 		return aggregates_normal(given, in, path, out, e);
-	if (option->type == OPTION_PATHS)
+	if (option->type == OPTYPE_PATHS)
 		return paths_normal(given, path, out, e);
 	enum errc rc = plain_normal(option, given, in, out, e);
 	return rc ? err_wrap(e, rc, "%s", path) : ERR_OK;

@@ -8,14 +8,14 @@
  * (optypes_markdown), so that the three cannot differ.
  *
  * Normal form of a validated option, as found in spec_operator.options:
- *   OPTION_TEXT, _PATH, _REGEX, _CHOICE   string
- *   OPTION_INT                            integer
- *   OPTION_BOOL                           true or false
- *   OPTION_MS                             integer, milliseconds ("10s" -> 10000)
- *   OPTION_BYTES                          integer, bytes ("64MiB" -> 67108864)
- *   OPTION_COLUMN                         string: a column of the input; null: see the type
- *   OPTION_PATHS                          array of strings (also if the user wrote one string)
- *   OPTION_AGGREGATES                     array of {"function","column","as"}; column null: "*"
+ *   OPTYPE_TEXT, _PATH, _REGEX, _CHOICE   string
+ *   OPTYPE_INT                            integer
+ *   OPTYPE_BOOL                           true or false
+ *   OPTYPE_MS                             integer, milliseconds ("10s" -> 10000)
+ *   OPTYPE_BYTES                          integer, bytes ("64MiB" -> 67108864)
+ *   OPTYPE_COLUMN                         string: a column of the input; null: see the type
+ *   OPTYPE_PATHS                          array of strings (also if the user wrote one string)
+ *   OPTYPE_AGGREGATES                     array of {"function","column","as"}; column null: "*"
  * An option that is neither given nor has a default is null there, so every
  * option of the type is always present.
  *
@@ -35,17 +35,17 @@
 enum optype_kind { OPTYPE_SOURCE, OPTYPE_TRANSFORM, OPTYPE_SINK };
 
 enum optype_option_type {
-	OPTION_TEXT,
-	OPTION_INT,
-	OPTION_BOOL,
-	OPTION_MS,
-	OPTION_BYTES,
-	OPTION_CHOICE,
-	OPTION_PATH,
-	OPTION_PATHS,
-	OPTION_COLUMN,
-	OPTION_REGEX,
-	OPTION_AGGREGATES
+	OPTYPE_TEXT,
+	OPTYPE_INT,
+	OPTYPE_BOOL,
+	OPTYPE_MS,
+	OPTYPE_BYTES,
+	OPTYPE_CHOICE,
+	OPTYPE_PATH,
+	OPTYPE_PATHS,
+	OPTYPE_COLUMN,
+	OPTYPE_REGEX,
+	OPTYPE_AGGREGATES
 };
 
 struct optype_option {
@@ -53,8 +53,8 @@ struct optype_option {
 	enum optype_option_type type;
 	bool required;
 	const char *fallback;       /* as a user would write it, as JSON; NULL: none */
-	int64_t min, max;           /* OPTION_INT, _MS, _BYTES; TEXT: length */
-	const char *const *choices; /* OPTION_CHOICE: NULL-ended */
+	int64_t min, max;           /* OPTYPE_INT, _MS, _BYTES; TEXT: length */
+	const char *const *choices; /* OPTYPE_CHOICE: NULL-ended */
 	const char *help;
 };
 

@@ -1,0 +1,29 @@
+/*
+ * place - which TaskManager holds which slot of a region. A pure function of
+ * what it is shown.
+ *
+ * Slot i holds subtask i of every vertex of the region, so a region needs as
+ * many slots as its largest parallelism. Slots go round the usable
+ * TaskManagers, those with most free slots first (ties: as listed), until
+ * all are given: the load is spread evenly as far as free slots allow.
+ * The same view gives the same assignment.
+ */
+#ifndef JOBMANAGER_PLACE_H
+#define JOBMANAGER_PLACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct place_offer {
+	uint32_t free; /* slots; 0 for a TaskManager that may not be used */
+};
+
+/*
+ * owner[i] (of n_slots) becomes the index of an offer. False, and nothing
+ * written, when the offers are too few. `*out_free` (may be NULL) is the sum of
+ * free slots in either case.
+ */
+bool place(const struct place_offer *offers, uint32_t n_offers, uint32_t n_slots, uint16_t *owner,
+	   uint64_t *out_free);
+
+#endif

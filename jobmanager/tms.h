@@ -1,0 +1,87 @@
+/*
+ * tms - the registry of TaskManagers.
+ *
+ *   register --> CONNECTED --stream ended--> AWAY --came back--> CONNECTED
+ *                    |                         |
+ *                    +-- silent for the        +-- not back within reconnect_ms
+ *                        heartbeat timeout --> LOST (removed)
+ *
+ * Identity is (id, instance): a restarted process is another TaskManager, and
+ * takes the place of an AWAY one of the same id at once. A registration has a
+ * number; commands are numbered within it, reports too, and a gap or a wrong
+ * number ends it. `items` is the inventory as this side was told it:
+ * registration first, reports after, in order; its digest must equal the one
+ * in every beat, else the registration ends and a new one brings the truth.
+ *
+ * Slots in use are not kept here but counted anew from the recorded (and being
+ * recorded) placements of all jobs: `used`.
+ *
+ * Ownership: the registry owns every struct tm; pointers are good until the
+ * step in which it is LOST. Limits: LIMIT_TASKMANAGERS.
+ */
+#ifndef JOBMANAGER_TMS_H
+#define JOBMANAGER_TMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ids.h"
+#include "jobmanager/effects.h"
+#include "rest/control.h"
+
+enum tm_state { TM_CONNECTED, TM_AWAY, TM_LOST, TM_STATE_COUNT };
+
+struct tm {
+	char id[NODE_ID_MAX];
+	char instance[ID_TEXT];
+	enum tm_state state;
+	uint64_t registration; /* number of the current or last one */
+	uint64_t stream;       /* token of its command stream */
+	uint64_t command_seq;  /* last sent */
+	uint64_t report_seq;   /* last received */
+	uint64_t heard_ms;     /* last registration or report */
+	uint64_t gone_ms;      /* AWAY: since */
+	uint64_t beat_ms;      /* next beat is due */
+	uint32_t slots, used;
+	char data_address[128];
+	char rest_host[64];
+	char cookie[ID_TEXT];
+	int64_t pid;
+	unsigned n_items, items_capacity;
+	struct control_item *items; /* owns; without acks and subtasks */
+};
+
+struct tms {
+	struct tm **at; /* owns */
+	size_t n, capacity;
+	uint64_t next_registration;
+};
+
+void tms_init(struct tms *t);
+void tms_fini(struct tms *t);
+struct tm *tms_find(const struct tms *t, const char *id, const char *instance); /* NULL: none */
+struct tm *tms_by_stream(const struct tms *t, uint64_t stream);
+struct tm *tms_by_registration(const struct tms *t, uint64_t registration);
+
+/* A new registration of a new or known TaskManager. NULL: LIMIT_TASKMANAGERS is reached. */
+struct tm *tms_register(struct tms *t, const struct control_registration *r, uint64_t stream,
+			uint64_t now_ms);
+void tms_away(struct tm *tm, uint64_t now_ms);
+void tms_remove(struct tms *t, struct tm *tm); /* frees it */
+
+/* Apply one report to the inventory. */
+void tms_note_report(struct tm *tm, const struct control_report_msg *m);
+struct control_item *tms_item(struct tm *tm, const struct job_id *job, uint32_t region,
+			      struct attempt attempt); /* NULL: none */
+
+/* Number and emit one command. Dropped unless CONNECTED. Takes the message's references. */
+void tms_send(struct tm *tm, struct control_command_msg *msg, struct epoch epoch,
+	      struct jm_effects *fx);
+
+/* "" if tasks may be placed there, else why not. */
+const char *tms_unusable(const struct tm *tm, const char *cluster_id);
+bool tms_holds(const struct tms *t);
+const char *tms_state_name(enum tm_state state);
+
+#endif

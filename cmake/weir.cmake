@@ -19,6 +19,13 @@ if(WEIR_MUTANT)
 	target_compile_definitions(weir_flags INTERFACE WEIR_MUTANT_${WEIR_MUTANT}=1)
 endif()
 
+# Criterion's macros do not survive the project's own warnings. Linked last, because the options of
+# an interface follow a target's own: the last one wins.
+add_library(weir_criterion_flags INTERFACE)
+target_compile_options(weir_criterion_flags INTERFACE -Wno-conversion -Wno-pedantic -Wno-undef
+	-Wno-shadow -Wno-cast-qual -Wno-null-dereference -Wno-missing-prototypes -Wno-switch-enum
+	-Wno-format-nonliteral)
+
 # weir_library(NAME name DIR folder SOURCES a.c ... DEPENDS base ... EXTERNAL PkgConfig::X ...)
 # Headers are included as "folder/header.h", and only by who DEPENDS on the folder: there is no
 # shared include root, only one link per folder in the build tree.
@@ -57,11 +64,7 @@ function(weir_unit_tests folder)
 		add_executable(${target} ${source})
 		target_link_libraries(${target} PRIVATE ${folder} ${ARGN})
 		if(source IN_LIST tests)
-			target_link_libraries(${target} PRIVATE PkgConfig::CRITERION)
-			# Criterion's macros do not survive the project's own warnings.
-			target_compile_options(${target} PRIVATE -Wno-conversion -Wno-pedantic
-				-Wno-undef -Wno-shadow -Wno-cast-qual -Wno-null-dereference
-				-Wno-missing-prototypes)
+			target_link_libraries(${target} PRIVATE PkgConfig::CRITERION weir_criterion_flags)
 		endif()
 		add_test(NAME ${target} COMMAND ${target})
 		set_tests_properties(${target} PROPERTIES LABELS unit TIMEOUT 120)

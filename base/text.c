@@ -127,7 +127,7 @@ enum errc text_unbase64(const char *text, struct buf *out, struct err *e)
 	size_t pad = text[len - 1] != '=' ? 0 : len > 1 && text[len - 2] == '=' ? 2 : 1;
 	/* OpenSSL skips white space at both ends; the wire format has none. */
 	bool clean = len % 4 == 0 && !isspace((unsigned char)text[0]) &&
-		     strcspn(text, " \t\r\n-") == len;
+		     strcspn(text, " \t\r\n-") == len && strcspn(text, "=") == len - pad;
 	unsigned char *to = clean ? buf_reserve(out, len / 4 * 3) : NULL;
 	if (to == NULL)
 		return err_set(e, clean ? ERR_LIMIT : ERR_INVALID, "not acceptable as base64");

@@ -4,7 +4,8 @@ add_library(weir_flags INTERFACE)
 target_compile_definitions(weir_flags INTERFACE _GNU_SOURCE WEIR_VERSION="${PROJECT_VERSION}")
 target_compile_options(weir_flags INTERFACE
 	-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla -Wswitch-enum
-	-Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wcast-qual -Wnull-dereference -Wno-format-truncation
+	-Wmissing-prototypes -Wstrict-prototypes -Wformat=2 -Wcast-qual -Wnull-dereference
+	$<$<C_COMPILER_ID:GNU>:-Wno-format-truncation>
 	-Werror -fno-common -fstack-protector-strong -g)
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
 	# Assertions stay on: a crashed JobManager is a failover, a confused one is corruption.

@@ -193,7 +193,6 @@ struct agent_options {
 };
 
 struct agent_item;
-struct agent_report;
 struct agent_ended;
 
 struct agent_peer { /* private */
@@ -218,17 +217,23 @@ struct agent_core { /* private; read it by the functions below */
 	uint64_t contact_ms;        /* last sign of life of any JobManager */
 	uint64_t leader_since_ms;   /* a leader is known and not reached since; 0: not so */
 	bool witnessing;
+	bool ever;      /* registered at least once */
+	bool streaming; /* a registration is under way or stands */
+	bool welcomed;  /* it stands */
+	bool left;      /* AGENT_FX_EXIT was given */
 	uint64_t registration;
+	struct epoch stream_epoch; /* of the registration's leader */
 	uint64_t seq_in, seq_out;
 	uint64_t beat_ms;
 	bool beat_queued;
-	struct agent_report *queue; /* ring-less: compacted when posted */
+	struct control_report_msg *queue; /* in order; owns */
 	unsigned n_queue, capacity, posting;
 	uint64_t post_after_ms;
 	uint64_t heartbeat_ms, orphan_ms;
 	json_t *settings; /* of the last welcome */
 	char storage[256], cluster[ID_TEXT], cookie[ID_TEXT];
 	bool reading; /* the cookie */
+	unsigned cookie_tries;
 	uint64_t cookie_after_ms;
 	struct agent_item **items;
 	unsigned n_items;

@@ -278,9 +278,14 @@ static const struct optype_option aggregate_options[] = {
 	{.name = "aggregates",
 	 .type = OPTYPE_AGGREGATES,
 	 .required = true,
-	 .help = "array of {\"count\": \"*\"} or {\"sum\" | \"min\" | \"max\" | \"avg\" | \"count\": "
-		 "column}, each with \"as\": name of the result column"},
-	{.name = NULL}};
+	 .help = "array of {\"count\": \"*\"} or {function: column}, the function being count, sum, "
+		 "min, max or avg; each with \"as\": name of the result column"},
+	each with \"as\": name of the result column"},
+{
+	.name = NULL
+}
+}
+;
 
 static const struct optype_option no_options[] = {{.name = NULL}};
 

@@ -11,6 +11,9 @@
 #include "base/text.h"
 #include "job/operators.h"
 
+/* What a restart strategy may have to remember in the job's hot document. */
+enum { FAILURES_MAX = 64 };
+
 const char *spec_edge_name(enum spec_edge edge)
 {
 	static const char *const names[] = {"FORWARD", "HASH", "REBALANCE", "BROADCAST"};
@@ -152,8 +155,8 @@ static enum errc rate_of(const json_t *o, struct spec_restart *r, struct err *e)
 					    "delay", NULL};
 	enum errc rc = json_only(o, "restart", known, e);
 	if (rc == ERR_OK)
-		rc = get_u32(o, "restart", "maxFailuresPerInterval", 1, 1000, 1, &r->max_failures,
-			     e);
+		rc = get_u32(o, "restart", "maxFailuresPerInterval", 1, FAILURES_MAX, 1,
+			     &r->max_failures, e);
 	if (rc == ERR_OK)
 		rc = get_ms(o, "restart", "interval", 1, 60000, &r->interval_ms, e);
 	if (rc == ERR_OK)

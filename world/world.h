@@ -35,9 +35,9 @@ struct world;
 
 /* ---- clocks, randomness, log ---- */
 
-uint64_t world_now_ms(struct world *w);  /* CLOCK_BOOTTIME, frozen per callback; for decisions */
-int64_t world_wall_ms(struct world *w);  /* wall clock since 1970; for display only */
-uint64_t world_rand64(struct world *w);  /* the kernel's; in the simulator the node's own stream */
+uint64_t world_now_ms(struct world *w); /* CLOCK_BOOTTIME, frozen per callback; for decisions */
+int64_t world_wall_ms(struct world *w); /* wall clock since 1970; for display only */
+uint64_t world_rand64(struct world *w); /* the kernel's; in the simulator the node's own stream */
 /* How late the loop ran its last timer, ms: a paused or starved process can notice itself. */
 uint64_t world_lateness_ms(struct world *w);
 void world_log(struct world *w, enum log_level level, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -66,24 +66,34 @@ struct world_header {
 };
 
 struct world_tls {
-	const char *ca_file, *cert_file, *key_file; /* NULL: the system's CAs, no client certificate */
+	const char *ca_file, *cert_file,
+		*key_file; /* NULL: the system's CAs, no client certificate */
 };
 
 struct world_http_spec {
-	const char *method;                 /* "GET", "POST", "PUT", "PATCH", "DELETE" */
-	const char *url;                    /* http:// or https://, complete; copied */
-	const void *body;                   /* copied; NULL when body_len is 0 */
+	const char *method; /* "GET", "POST", "PUT", "PATCH", "DELETE" */
+	const char *url;    /* http:// or https://, complete; copied */
+	const void *body;   /* copied; NULL when body_len is 0 */
 	size_t body_len;
 	const struct world_header *headers; /* copied */
 	unsigned n_headers;
-	size_t reply_max;                   /* of the whole reply; for streams of unread bytes: no limit */
-	uint64_t timeout_ms;                /* whole exchange; for streams: longest silence */
-	bool stream;                        /* deliver pieces by on_chunk as they come */
-	bool fresh;                         /* a new connection, never a kept one */
-	const struct world_tls *tls;        /* borrowed until the end; NULL: defaults */
+	size_t reply_max;            /* of the whole reply; for streams of unread bytes: no limit */
+	uint64_t timeout_ms;         /* whole exchange; for streams: longest silence */
+	bool stream;                 /* deliver pieces by on_chunk as they come */
+	bool fresh;                  /* a new connection, never a kept one */
+	const struct world_tls *tls; /* borrowed until the end; NULL: defaults */
 };
 
-enum net_cause { NET_OK, NET_REFUSED, NET_RESET, NET_EOF, NET_TIMEOUT, NET_TLS, NET_RESOLVE, NET_LIMIT };
+enum net_cause {
+	NET_OK,
+	NET_REFUSED,
+	NET_RESET,
+	NET_EOF,
+	NET_TIMEOUT,
+	NET_TLS,
+	NET_RESOLVE,
+	NET_LIMIT
+};
 
 const char *net_cause_name(enum net_cause cause);
 
@@ -93,15 +103,15 @@ struct world_reply {
 	                         effect, but certain to have been answered), CANCELED never */
 	enum net_cause cause; /* when code is not OK */
 	int status;           /* HTTP status; 0 if none arrived */
-	const char *body;     /* borrowed until on_end returns; "" for streams; ends in a zero byte */
+	const char *body; /* borrowed until on_end returns; "" for streams; ends in a zero byte */
 	size_t body_len;
 	const char *(*header)(const struct world_reply *r, const char *name); /* NULL if absent */
 	const void *impl;
 };
 
 struct world_http {
-	void (*on_head)(struct world_http *h, int status);                       /* streams; may be NULL */
-	void (*on_chunk)(struct world_http *h, const void *data, size_t len);    /* streams only */
+	void (*on_head)(struct world_http *h, int status); /* streams; may be NULL */
+	void (*on_chunk)(struct world_http *h, const void *data, size_t len); /* streams only */
 	void (*on_end)(struct world_http *h, const struct world_reply *reply);
 	void *impl; /* private; not NULL while under way */
 };
@@ -116,11 +126,12 @@ struct world_request {
 	const char *method;
 	const char *path;  /* percent-decoded, without the query */
 	const char *query; /* undecoded, "" if none */
-	const char *body;  /* ends in a zero byte; borrowed, with the rest, until the reply is complete */
+	const char *
+		body; /* ends in a zero byte; borrowed, with the rest, until the reply is complete */
 	size_t body_len;
 	const char *(*header)(const struct world_request *r, const char *name); /* NULL if absent */
-	void *owner;       /* for the server's use */
-	void *impl;        /* private */
+	void *owner; /* for the server's use */
+	void *impl;  /* private */
 };
 
 struct world_server {
@@ -133,18 +144,21 @@ struct world_server {
 };
 
 struct world_listen_spec {
-	const char *address;         /* "host:port"; port 0: any free one */
-	size_t body_max;             /* above: 413 by the world itself, {"errors":[...]} */
-	const struct world_tls *tls; /* NULL: plain. With ca_file: client certificates are demanded */
+	const char *address; /* "host:port"; port 0: any free one */
+	size_t body_max;     /* above: 413 by the world itself, {"errors":[...]} */
+	const struct world_tls
+		*tls; /* NULL: plain. With ca_file: client certificates are demanded */
 };
 
 MUST_CHECK enum errc world_listen(struct world *w, struct world_server *s,
 				  const struct world_listen_spec *spec, struct err *e);
-void world_unlisten(struct world *w, struct world_server *s); /* open requests end, on_gone runs not */
+void world_unlisten(struct world *w,
+		    struct world_server *s); /* open requests end, on_gone runs not */
 
 /* A whole reply; may come long after on_request (a hanging GET). Copies. r is gone afterwards.
  * Content-Type is application/json; charset=UTF-8 unless a header says otherwise. */
-void world_reply(struct world *w, struct world_request *r, int status, const void *body, size_t len);
+void world_reply(struct world *w, struct world_request *r, int status, const void *body,
+		 size_t len);
 void world_reply_with(struct world *w, struct world_request *r, int status,
 		      const struct world_header *headers, unsigned n_headers, const void *body,
 		      size_t len);
@@ -166,7 +180,8 @@ struct world_spawn_spec {
 };
 
 struct world_child {
-	void (*on_line)(struct world_child *c, const char *line, size_t len); /* without the newline */
+	void (*on_line)(struct world_child *c, const char *line,
+			size_t len); /* without the newline */
 	/* After this nothing more comes. signal is 0 if it exited by itself. */
 	void (*on_exit)(struct world_child *c, int exit_status, int signal);
 	int pid;
@@ -185,7 +200,8 @@ void world_child_abandon(struct world *w, struct world_child *c);
 /* ---- blocking work elsewhere ---- */
 
 struct world_work {
-	void (*run)(struct world_work *k);  /* on another thread; touches nothing but its own struct */
+	void (*run)(
+		struct world_work *k); /* on another thread; touches nothing but its own struct */
 	void (*done)(struct world_work *k); /* on the loop */
 	void *impl;                         /* private */
 };

@@ -27,7 +27,8 @@ enum errc node_id_check(const char *text, struct err *e)
 {
 	size_t len = strlen(text);
 	if (len < 1 || len >= NODE_ID_MAX ||
-	    strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") != len)
+	    strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") !=
+		    len)
 		return err_set(e, ERR_INVALID,
 			       "\"%.70s\" is not a node id (1 to 63 of A-Z a-z 0-9 . _ -)", text);
 	return ERR_OK;

@@ -17,8 +17,8 @@ enum errc json_parse(const char *text, size_t len, json_t **out, struct err *e)
 	json_error_t error;
 	json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 	if (value == NULL)
-		return err_set(e, ERR_INVALID, "malformed JSON at line %d, column %d: %s", error.line,
-			       error.column, error.text);
+		return err_set(e, ERR_INVALID, "malformed JSON at line %d, column %d: %s",
+			       error.line, error.column, error.text);
 	*out = value;
 	return ERR_OK;
 }
@@ -132,7 +132,8 @@ enum errc json_get_u64(const json_t *o, const char *at, const char *name, uint64
 enum errc json_only(const json_t *o, const char *at, const char *const names[], struct err *e)
 {
 	if (!json_is_object(o))
-		return err_set(e, ERR_INVALID, "%s: must be an object", at[0] ? at : "the document");
+		return err_set(e, ERR_INVALID, "%s: must be an object",
+			       at[0] ? at : "the document");
 	for (void *it = json_object_iter((json_t *)(uintptr_t)o); it;
 	     it = json_object_iter_next((json_t *)(uintptr_t)o, it)) {
 		const char *key = json_object_iter_key(it);
@@ -140,7 +141,8 @@ enum errc json_only(const json_t *o, const char *at, const char *const names[], 
 		while (*name && strcmp(*name, key) != 0)
 			name++;
 		if (*name == NULL)
-			return err_set(e, ERR_INVALID, "%s%s%.60s: unknown field", at, dot(at), key);
+			return err_set(e, ERR_INVALID, "%s%s%.60s: unknown field", at, dot(at),
+				       key);
 	}
 	return ERR_OK;
 }

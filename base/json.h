@@ -28,9 +28,8 @@ MUST_CHECK enum errc json_get_text_or(const json_t *o, const char *at, const cha
 				      const char *fallback, const char **out, struct err *e);
 MUST_CHECK enum errc json_get_i64(const json_t *o, const char *at, const char *name, int64_t min,
 				  int64_t max, int64_t *out, struct err *e);
-MUST_CHECK enum errc json_get_i64_or(const json_t *o, const char *at, const char *name,
-				     int64_t min, int64_t max, int64_t fallback, int64_t *out,
-				     struct err *e);
+MUST_CHECK enum errc json_get_i64_or(const json_t *o, const char *at, const char *name, int64_t min,
+				     int64_t max, int64_t fallback, int64_t *out, struct err *e);
 MUST_CHECK enum errc json_get_bool_or(const json_t *o, const char *at, const char *name,
 				      bool fallback, bool *out, struct err *e);
 /* A duration as users write it ("10s"). */

@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 
-void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull));             /* zeroed */
+void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull));               /* zeroed */
 void *mem_array(size_t count, size_t size) __attribute__((malloc, returns_nonnull)); /* zeroed */
 void *mem_resize(void *old, size_t count, size_t size) __attribute__((returns_nonnull));
 char *mem_text(const char *text) __attribute__((malloc, returns_nonnull)); /* a copy */

@@ -280,12 +280,7 @@ static const struct optype_option aggregate_options[] = {
 	 .required = true,
 	 .help = "array of {\"count\": \"*\"} or {function: column}, the function being count, sum, "
 		 "min, max or avg; each with \"as\": name of the result column"},
-	each with \"as\": name of the result column"},
-{
-	.name = NULL
-}
-}
-;
+	{.name = NULL}};
 
 static const struct optype_option no_options[] = {{.name = NULL}};
 

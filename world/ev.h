@@ -13,8 +13,8 @@
  * At world_ev_destroy nothing may be under way any more except children (they
  * are killed), kept connections and idle servers' sockets.
  *
- * Environment: WEIR_KILL_POINT=name[:n] makes the process kill itself with
- * SIGKILL at the n-th (default first) world_kill_point(w, name).
+ * Environment: WEIR_KILL_POINT and WEIR_KILL_DIR arm world_kill_point(), see
+ * base/killpoint.h.
  *
  * Side effects on the process: SIGPIPE is ignored from world_ev_create() on.
  * Limits: OFFLOAD_THREADS blocking jobs at once; 8 KiB of request headers.

@@ -27,7 +27,7 @@
 
 /* evhttp answers a body above its own limit with a page of HTML; up to this many times the limit
  * we take the body in and answer in JSON. */
-enum { BODY_SLACK = 4, LISTEN_BACKLOG = 1024 };
+enum { BODY_SLACK = 4, LISTEN_BACKLOG = 1024, PIPELINED_MAX = 65536 };
 
 struct ev_server {
 	struct list hook; /* in ev->servers */
@@ -122,20 +122,33 @@ static const char *request_header(const struct world_request *r, const char *nam
 	return evhttp_find_header(evhttp_request_get_input_headers(q->req), name);
 }
 
-static void set_timeout(struct evhttp_request *req, bool on)
+/* While a request is open: no timeout, and read on. evhttp stops reading when it hands a request
+ * over, and would not see a client hang up before the reply begins; its own read callback ends the
+ * process (!) at bytes in this state, so there is none, and pipelined bytes wait, up to a limit. */
+static void open_connection(struct evhttp_request *req)
 {
-	struct evhttp_connection *con = evhttp_request_get_connection(req);
-	struct timeval tv = {.tv_sec = SERVER_IDLE_S};
-	if (con == NULL)
-		return;
-	bufferevent_set_timeouts(evhttp_connection_get_bufferevent(con), on ? &tv : NULL,
-				 on ? &tv : NULL);
+	struct bufferevent *bev =
+		evhttp_connection_get_bufferevent(evhttp_request_get_connection(req));
+	bufferevent_event_cb on_event;
+	bufferevent_data_cb on_write;
+	void *arg;
+	bufferevent_getcb(bev, NULL, &on_write, &on_event, &arg);
+	bufferevent_setcb(bev, NULL, on_write, on_event, arg);
+	bufferevent_set_timeouts(bev, NULL, NULL);
+	bufferevent_setwatermark(bev, EV_READ, 0, PIPELINED_MAX);
+	bufferevent_enable(bev, EV_READ);
 }
 
 static void on_reply_sent(struct evhttp_request *req, void *arg)
 {
 	(void)arg;
-	set_timeout(req, true);
+	struct evhttp_connection *con = evhttp_request_get_connection(req);
+	struct timeval tv = {.tv_sec = SERVER_IDLE_S};
+	if (con == NULL)
+		return;
+	struct bufferevent *bev = evhttp_connection_get_bufferevent(con);
+	bufferevent_set_timeouts(bev, &tv, &tv);
+	bufferevent_setwatermark(bev, EV_READ, 0, 0);
 }
 
 static void default_header(struct evkeyvalq *out, const char *name, const char *value)
@@ -260,7 +273,7 @@ static void on_request(struct evhttp_request *req, void *arg)
 		return;
 	}
 	describe(q, uri);
-	set_timeout(req, false);
+	open_connection(req);
 	evhttp_request_set_on_complete_cb(req, on_reply_sent, NULL);
 	evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_close, q);
 	server->s->on_request(server->s, &q->r);

@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <sys/types.h>
 
+#include "base/killpoint.h"
 #include "base/list.h"
 #include "world/ev.h"
 #include "world/impl.h"
@@ -66,9 +67,7 @@ struct ev {
 	void (*on_signal)(void *ctx, int signal);
 	void *signal_ctx;
 	struct event *signals[2];
-	/* kill point */
-	char *kill_name;
-	unsigned long kill_left;
+	struct killpoint kill;
 	/* HTTP client */
 	CURLM *multi;
 	struct event *curl_timer;

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/killpoint.h"
 #include "base/mem.h"
 #include "world/ev_impl.h"
 
@@ -238,22 +239,9 @@ void world_ev_on_signals(struct world *w, void (*on_signal)(void *ctx, int signa
 	}
 }
 
-static void kill_point_arm(struct ev *ev)
-{
-	const char *text = getenv("WEIR_KILL_POINT");
-	if (text == NULL || text[0] == '\0')
-		return;
-	const char *colon = strchr(text, ':');
-	ev->kill_left = colon ? strtoul(colon + 1, NULL, 10) : 1;
-	ev->kill_name = colon ? mem_text_n(text, (size_t)(colon - text)) : mem_text(text);
-	ev->base.kill_armed = ev->kill_left > 0;
-}
-
 static void kill_point(struct world *w, const char *name)
 {
-	struct ev *ev = ev_of(w);
-	if (strcmp(name, ev->kill_name) == 0 && --ev->kill_left == 0)
-		raise(SIGKILL);
+	killpoint_pass(&ev_of(w)->kill, name);
 }
 
 static void stop(struct world *w)
@@ -322,7 +310,8 @@ struct world *world_ev_create(struct err *e)
 	list_init(&ev->servers);
 	list_init(&ev->children);
 	signal(SIGPIPE, SIG_IGN);
-	kill_point_arm(ev);
+	killpoint_init(&ev->kill);
+	ev->base.kill_armed = ev->kill.armed;
 	if (!open_loop(ev, e)) {
 		world_ev_destroy(&ev->base);
 		return NULL;
@@ -363,7 +352,6 @@ void world_ev_destroy(struct world *w)
 		close(ev->timer_fd);
 	if (ev->loop)
 		event_base_free(ev->loop);
-	free(ev->kill_name);
 	free(ev);
 }
 

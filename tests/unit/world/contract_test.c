@@ -1,0 +1,341 @@
+/* The contract on the loop of production; the peer and the children are real processes. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "world/ev.h"
+
+#define CONTRACT_SUITE world_ev
+#include "contract.h"
+
+struct impl {
+	pid_t peer;
+	char peer_address[64];
+	char refusing[64];
+	struct world_timer check, limit;
+	const bool *flag;
+	struct harness *hs;
+	bool late;
+};
+
+/* ---- running ---- */
+
+static void check_fire(struct world_timer *t)
+{
+	struct impl *m = MEM_OWNER(t, struct impl, check);
+	if (*m->flag)
+		world_stop(m->hs->w);
+	else
+		world_timer_arm(m->hs->w, t, world_now_ms(m->hs->w) + 1);
+}
+
+static void limit_fire(struct world_timer *t)
+{
+	struct impl *m = MEM_OWNER(t, struct impl, limit);
+	m->late = true;
+	world_stop(m->hs->w);
+}
+
+static void run(struct harness *hs, const bool *flag, uint64_t ms)
+{
+	struct impl *m = hs->impl;
+	m->flag = flag;
+	m->late = false;
+	world_timer_arm(hs->w, &m->limit, world_now_ms(hs->w) + ms);
+	world_timer_arm(hs->w, &m->check, world_now_ms(hs->w));
+	world_ev_run(hs->w);
+	world_timer_cancel(hs->w, &m->limit);
+	world_timer_cancel(hs->w, &m->check);
+}
+
+static void harness_until(struct harness *hs, const bool *flag)
+{
+	run(hs, flag, 10000);
+	cr_assert_not(((struct impl *)hs->impl)->late, "it did not happen");
+}
+
+static void harness_for(struct harness *hs, uint64_t ms)
+{
+	static const bool never = false;
+	run(hs, &never, ms);
+}
+
+static void harness_open(struct harness *hs)
+{
+	struct err e;
+	struct impl *m = mem_alloc(sizeof(*m));
+	m->hs = hs;
+	m->check.fire = check_fire;
+	m->limit.fire = limit_fire;
+	hs->impl = m;
+	hs->w = world_ev_create(&e);
+	cr_assert_not_null(hs->w);
+}
+
+static void harness_close(struct harness *hs)
+{
+	harness_kill_peer(hs);
+	world_ev_destroy(hs->w);
+	free(hs->impl);
+}
+
+/* ---- the peer: a forked process with a world of its own ---- */
+
+static struct world *peer_world;
+
+static void peer_request(struct world_server *s, struct world_request *r)
+{
+	(void)s;
+	if (strcmp(r->path, "/drop") == 0)
+		_exit(0);
+	if (strcmp(r->path, "/stream") == 0) {
+		world_reply_start(peer_world, r, 200, 1000);
+		world_reply_chunk(peer_world, r, "one\n", 4);
+	} else if (strcmp(r->path, "/hang") != 0) {
+		world_reply(peer_world, r, 200, "{}", 2);
+	}
+}
+
+static void peer_gone(struct world_server *s, struct world_request *r)
+{
+	(void)s, (void)r;
+}
+
+_Noreturn static void peer_main(int report)
+{
+	struct err e;
+	struct world_server server = {.on_request = peer_request, .on_gone = peer_gone};
+	struct world_listen_spec spec = {.address = "127.0.0.1:0", .body_max = 1000};
+	peer_world = world_ev_create(&e);
+	if (peer_world == NULL || world_listen(peer_world, &server, &spec, &e) != ERR_OK)
+		_exit(1);
+	if (write(report, server.address, 64) != 64)
+		_exit(1);
+	world_ev_run(peer_world);
+	_exit(0);
+}
+
+static const char *harness_peer(struct harness *hs)
+{
+	struct impl *m = hs->impl;
+	int report[2];
+	cr_assert_eq(pipe(report), 0);
+	m->peer = fork();
+	if (m->peer == 0)
+		peer_main(report[1]);
+	cr_assert_eq(read(report[0], m->peer_address, 64), 64);
+	close(report[0]);
+	close(report[1]);
+	return m->peer_address;
+}
+
+static void harness_kill_peer(struct harness *hs)
+{
+	struct impl *m = hs->impl;
+	if (m->peer <= 0)
+		return;
+	kill(m->peer, SIGKILL);
+	waitpid(m->peer, NULL, 0);
+	m->peer = 0;
+}
+
+/* A port that was bound a moment ago and is free again. */
+static const char *harness_refusing(struct harness *hs)
+{
+	struct impl *m = hs->impl;
+	struct err e;
+	struct world_server s = {.on_request = peer_request};
+	struct world_listen_spec spec = {.address = "127.0.0.1:0", .body_max = 1};
+	static const bool now = true;
+	cr_assert_eq(world_listen(hs->w, &s, &spec, &e), ERR_OK);
+	snprintf(m->refusing, sizeof(m->refusing), "%s", s.address);
+	world_unlisten(hs->w, &s);
+	harness_until(hs, &now);
+	return m->refusing;
+}
+
+/* ---- the child: this program again, see child_main ---- */
+
+static const char *harness_child(struct harness *hs)
+{
+	(void)hs;
+	return "/proc/self/exe";
+}
+
+static int open_fds_above_channel(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+	for (struct dirent *d = readdir(dir); d; d = readdir(dir))
+		n += d->d_name[0] != '.' && strtol(d->d_name, NULL, 10) > 3 &&
+		     strtol(d->d_name, NULL, 10) != dirfd(dir);
+	closedir(dir);
+	return n;
+}
+
+static void child_line(const char *line)
+{
+	if (strncmp(line, "echo ", 5) == 0)
+		dprintf(3, "%s\n", line + 5);
+	else if (strncmp(line, "exit ", 5) == 0)
+		_exit((int)strtol(line + 5, NULL, 10));
+	else if (strcmp(line, "die") == 0)
+		abort();
+	else if (strcmp(line, "fds") == 0)
+		dprintf(3, "%d\n", open_fds_above_channel());
+}
+
+/* Before Criterion's main: with this argument the program is the child. */
+__attribute__((constructor)) static void child_main(int argc, char **argv)
+{
+	if (argc != 2 || strcmp(argv[1], "--contract-child") != 0)
+		return;
+	FILE *channel = fdopen(3, "r");
+	char line[4096];
+	while (fgets(line, sizeof(line), channel)) {
+		line[strcspn(line, "\n")] = '\0';
+		child_line(line);
+	}
+	_exit(0);
+}
+
+/* ---- what only real processes show ---- */
+
+Test(world_ev, a_child_inherits_no_descriptor)
+{
+	struct harness hs;
+	struct kid k;
+	harness_open(&hs);
+	int noise = open("/dev/null", O_RDONLY); /* not close-on-exec, on purpose */
+	cr_assert_geq(noise, 0);
+	kid_start(&hs, &k);
+	kid_say(&k, "fds");
+	harness_until(&hs, &k.any);
+	cr_assert_str_eq(k.lines.data, "0|");
+	close(noise);
+	world_child_abandon(hs.w, &k.child);
+	buf_fini(&k.lines);
+	harness_close(&hs);
+}
+
+Test(world_ev, a_descriptor_can_be_passed)
+{
+	struct harness hs;
+	struct err e;
+	int pair[2];
+	char got[6] = "";
+	harness_open(&hs);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	const char *argv[] = {"/bin/sh", "-c", "printf $WORD >&4", NULL};
+	const char *env[] = {"WORD=hello", NULL};
+	struct world_spawn_spec spec = {
+		.argv = argv, .env = env, .pass_fd = pair[1], .line_max = 10};
+	struct kid k = {.hs = &hs, .child = {.on_line = kid_line, .on_exit = kid_exit}};
+	cr_assert_eq(world_spawn(hs.w, &k.child, &spec, &e), ERR_OK);
+	harness_until(&hs, &k.exited);
+	cr_assert_eq(k.status, 0);
+	cr_assert_eq(read(pair[0], got, 5), 5);
+	cr_assert_str_eq(got, "hello");
+	close(pair[0]);
+	close(pair[1]);
+	harness_close(&hs);
+}
+
+static void on_term(void *ctx, int signal)
+{
+	*(bool *)ctx = signal == SIGTERM;
+}
+
+Test(world_ev, signals_come_on_the_loop)
+{
+	struct harness hs;
+	bool got = false;
+	harness_open(&hs);
+	world_ev_on_signals(hs.w, on_term, &got);
+	raise(SIGTERM);
+	cr_assert_not(got);
+	harness_until(&hs, &got);
+	harness_close(&hs);
+}
+
+Test(world_ev, a_kill_point_kills_at_its_nth_hit)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct err e;
+		setenv("WEIR_KILL_POINT", "here:3", 1);
+		struct world *w = world_ev_create(&e);
+		world_kill_point(w, "here");
+		world_kill_point(w, "there");
+		world_kill_point(w, "here");
+		if (getenv("NEVER"))
+			_exit(1);
+		world_kill_point(w, "here");
+		_exit(2);
+	}
+	waitpid(pid, &status, 0);
+	cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+Test(world_ev, a_stream_above_its_high_water_mark_is_hung_up)
+{
+	struct harness hs;
+	struct site site;
+	struct call c = {0};
+	char url[256];
+	static char megabyte[1 << 20];
+	harness_open(&hs);
+	site_open(&hs, &site, OWN_ADDRESS);
+	struct world_http_spec spec = call_spec(url, sizeof(url), site.server.address, "/");
+	spec.stream = true;
+	call_start(&hs, &c, &spec);
+	harness_until(&hs, &site.got);
+	world_reply_start(hs.w, site.held, 200, 3 << 20);
+	for (int i = 0; i < 10; i++)
+		world_reply_chunk(hs.w, site.held, megabyte, sizeof(megabyte));
+	cr_assert_not(site.gone, "no callback runs inside the call");
+	harness_until(&hs, &site.gone);
+	harness_until(&hs, &c.ended);
+	cr_assert_eq(c.code, ERR_UNKNOWN);
+	buf_fini(&c.text);
+	world_unlisten(hs.w, &site.server);
+	harness_close(&hs);
+}
+
+/* A client that sends its next requests before the first is answered, on one connection. */
+Test(world_ev, pipelined_requests_wait_for_a_hanging_one)
+{
+	struct harness hs;
+	struct site site;
+	struct world_ev_fd f = {0};
+	char text[4096] = "";
+	harness_open(&hs);
+	site_open(&hs, &site, OWN_ADDRESS);
+	const char *port = strrchr(site.server.address, ':') + 1;
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	f.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(connect(f.fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	dprintf(f.fd, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
+	harness_until(&hs, &site.got);
+	dprintf(f.fd, "GET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\n");
+	harness_for(&hs, 50);
+	cr_assert_str_eq(site.path, "/1");
+	site.answers = true;
+	site.got = false;
+	world_reply(hs.w, site.held, 200, "first", 5);
+	harness_until(&hs, &site.got);
+	harness_for(&hs, 50);
+	cr_assert_str_eq(site.path, "/3");
+	cr_assert_gt(recv(f.fd, text, sizeof(text) - 1, MSG_DONTWAIT), 0);
+	cr_assert_not_null(strstr(text, "first"));
+	close(f.fd);
+	world_unlisten(hs.w, &site.server);
+	harness_close(&hs);
+}

@@ -1,4 +1,7 @@
 # The agent: supervises worker processes, speaks with the JobManagers.
 weir_library(NAME taskmanager_agent DIR taskmanager
-	SOURCES agent_core.c agent_items.c agent_reports.c
-	DEPENDS base world job rest)
+	SOURCES agent.c agent_core.c agent_items.c agent_reports.c
+	DEPENDS base world job rest state)
+
+# The data port of a TaskManager: real sockets, so it stays out of the simulator.
+weir_library(NAME dataport DIR taskmanager SOURCES dataport.c DEPENDS base preface)

@@ -39,6 +39,7 @@ struct agent_config {
 	const char *const *jobmanagers; /* "host:port", the cluster port of each */
 	unsigned n_jobmanagers;         /* at most AGENT_PEERS_MAX */
 	uint32_t slots;
+	int64_t pid;                    /* for display */
 	const char *data_address;       /* advertised */
 	const char *rest_host;          /* name or address of this machine, for display */
 	struct agent_port *port;        /* NULL: none */

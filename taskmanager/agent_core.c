@@ -272,7 +272,9 @@ static void on_command(struct agent_turn *t)
 	} else if (m->kind == CONTROL_WELCOME) {
 		if (agent_session(c) == AGENT_REGISTERING)
 			on_welcome(t, m);
-	} else if (m->kind != CONTROL_BEAT) {
+	} else if (m->kind == CONTROL_BEAT) {
+		agent_items_beat(t);
+	} else {
 		agent_items_command(t, m);
 	}
 }

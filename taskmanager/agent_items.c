@@ -511,6 +511,14 @@ void agent_items_command(struct agent_turn *t, const struct control_command_msg 
 	}
 }
 
+void agent_items_beat(struct agent_turn *t)
+{
+	for (unsigned i = 0; i < t->c->n_items; i++) {
+		if (sm_state(&t->c->items[i]->worker) == AGENT_WORKER_UP)
+			send_command(t, t->c->items[i], t->ev->command);
+	}
+}
+
 /* ---- a worker's reports ---- */
 
 static void worker_ack(struct agent_turn *t, struct agent_item *it,

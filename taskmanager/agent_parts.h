@@ -55,6 +55,8 @@ void agent_reports_clear(struct agent_core *c);
 void agent_items_fini(struct agent_core *c);
 /* prepare, run, trigger, complete, abort, finish, cancel, unknown */
 void agent_items_command(struct agent_turn *t, const struct control_command_msg *m);
+/* Workers tell by the leader's beats whether there is a leader. */
+void agent_items_beat(struct agent_turn *t);
 void agent_items_report(struct agent_turn *t, uint64_t item, const struct control_report_msg *r);
 void agent_items_exit(struct agent_turn *t);
 void agent_items_spawn_failed(struct agent_turn *t);

@@ -88,8 +88,8 @@ const char *const *options_list(const struct options *o, const char *key, unsign
 enum option_origin options_origin(const struct options *o, const char *key);
 const char *option_origin_name(enum option_origin origin); /* "flag" */
 
-/* All effective values: [{"key","value" (text, or null if unset),"origin"}], sorted as in the tables,
- * secrets masked. This is what /v1/config and /jobmanager/config show. The caller's. */
+/* All effective values: [{"key","value" (text, or null if unset),"origin"}], in the order of the
+ * tables, secrets masked. This is what /v1/config and /jobmanager/config show. The caller's. */
 json_t *options_json(const struct options *o);
 /* The flags, aligned, with defaults and environment variables. */
 void options_help(const struct options *o, struct buf *out);

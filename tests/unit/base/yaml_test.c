@@ -32,7 +32,8 @@ static void refused(const char *yaml, const char *why)
 Test(yaml, structures)
 {
 	becomes("name: wordcount\noperators:\n- uid: a\n  inputs: [b, c]\n- {}\n",
-		"{\"name\":\"wordcount\",\"operators\":[{\"uid\":\"a\",\"inputs\":[\"b\",\"c\"]},{}]}");
+		"{\"name\":\"wordcount\",\"operators\":"
+		"[{\"uid\":\"a\",\"inputs\":[\"b\",\"c\"]},{}]}");
 	becomes("# only a comment\n", "null");
 	becomes("", "null");
 	becomes("--- 5\n...\n", "5");

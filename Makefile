@@ -1,0 +1,45 @@
+# The front door. `make help` lists what it opens.
+
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-all bench format sim clean
+
+help: ## this list
+	@echo "make TARGET"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
+	@echo "On a fresh Debian 12 (root or sudo) each first installs what it needs with apt."
+
+build: ## the programs, in build/release/bin
+	@tools/setup build
+	@tools/build release
+
+demo: ## a word count that survives its leader and a TaskManager (S3=ceph: snapshots go to Ceph)
+	@tools/setup build demo $(if $(filter ceph,$(S3)),ceph)
+	@tools/build release
+	@tests/drill/demo --bin build/release/bin $(if $(S3),--s3 $(S3))
+
+test: ## everything that fits into ten minutes; the last line is the total
+	@tools/setup build test demo ceph
+	@tools/run-tests
+
+test-all: ## test, and clang, thread sanitizer and the long drills
+	@tools/setup build test demo ceph
+	@tools/run-tests --all
+
+sim: ## the simulator over many seeds (SEEDS=500)
+	@tools/setup build test
+	@tools/run-tests --label sim --seeds $(or $(SEEDS),500)
+
+bench: ## measure this machine (see docs/benchmarks.md)
+	@tools/setup build demo
+	@tools/build release
+	@bench/run --bin build/release/bin
+
+format: ## rewrite the C sources with clang-format
+	@tools/setup build test
+	@tools/format
+
+clean: ## remove everything that was built
+	rm -rf build

@@ -34,6 +34,7 @@ enum {
 	BLOCK_RAW_BYTES = 64 << 10,
 	BLOCK_WORDS_MAX = 64,
 	BLOCK_ROW_BYTES_MAX = 64 << 20,
+	BLOCK_HEAP_BYTES_MAX = 1 << 30,
 	BLOCK_ROWS_MAX = 64 << 10
 };
 
@@ -60,8 +61,18 @@ void block_init(struct block *b);
 void block_fini(struct block *b);
 /* Empty it for rows of `n_words` words of `group`; memory is kept. */
 void block_begin(struct block *b, unsigned n_words, uint32_t group);
+void block_grow(struct block *b, size_t words); /* private: room for so many in all */
+
 /* Room for one more row; fill its words in, and append its bytes to b->heap. */
-uint64_t *block_row(struct block *b);
+static inline uint64_t *block_row(struct block *b)
+{
+	size_t at = (size_t)b->rows++ * b->n_words;
+
+	if (at + b->n_words > b->words_capacity)
+		block_grow(b, at + b->n_words);
+	return b->words + at;
+}
+
 size_t block_raw_bytes(const struct block *b);
 
 /* Append the packed form to `out`. */

@@ -21,7 +21,7 @@
 #include "base/err.h"
 #include "state/block.h"
 
-enum { LISTSTATE_BYTES_MAX = 1 << 20 };
+enum { LISTSTATE_BYTES_MAX = 16 << 20 };
 
 enum liststate_mode { LISTSTATE_SPLIT, LISTSTATE_UNION };
 

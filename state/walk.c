@@ -1,0 +1,175 @@
+#include "state/table.h"
+
+#include <assert.h>
+#include <sched.h>
+#include <string.h>
+
+#include "state/head.h"
+
+enum { COPY_WORDS = SEGMENT_SLOTS * (BLOCK_WORDS_MAX + 2) };
+
+void table_walk_init(struct table_walk *w, struct table *t)
+{
+	memset(w, 0, sizeof(*w));
+	w->table = t;
+}
+
+static bool full(const struct block *b)
+{
+	return block_raw_bytes(b) >= BLOCK_RAW_BYTES;
+}
+
+/* One row from a private copy of a slot. What it points to is not freed while the capture lasts. */
+static void emit(const struct table *t, const uint64_t *slot, struct block *out)
+{
+	const uint64_t *value = slot + t->shape.key_words;
+	uint64_t *row = block_row(out);
+
+	if (t->layout.key_bytes) {
+		struct backend_bytes key = head_bytes(slot);
+
+		*row++ = key.len;
+		buf_add(&out->heap, key.data, key.len);
+	} else {
+		*row++ = slot[0];
+	}
+	if (t->layout.value_bytes) {
+		const struct blob *blob = (const struct blob *)(uintptr_t)value[0];
+
+		*row = value[1];
+		buf_add(&out->heap, blob->bytes, value[1]);
+		return;
+	}
+	for (unsigned i = 0; i < t->layout.value_words; i++)
+		row[i] = value[i];
+}
+
+/* Bit j: slot j is occupied and no copy of it has been saved in this capture. */
+static unsigned wanted(const struct bucket *b, unsigned occupied, uint32_t cur)
+{
+	uint64_t sv = __atomic_load_n(&b->sv, __ATOMIC_ACQUIRE);
+
+	return sv >> 32 == cur ? occupied & ~(unsigned)(sv & SEGMENT_SLOT_MASK) : occupied;
+}
+
+static unsigned occupied_slots(const struct bucket *b)
+{
+	const uint64_t *head = (const uint64_t *)(const void *)b;
+
+	return ~segment_match_swar(word_load(head), word_load(head + 1), 0) & SEGMENT_SLOT_MASK;
+}
+
+static void read_bucket(const struct table *t, struct bucket *b, struct block *out)
+{
+	uint64_t copy[COPY_WORDS];
+	uint32_t cur = t->snap->cur;
+	unsigned words = t->shape.slot_words;
+	unsigned take = wanted(b, SEGMENT_SLOT_MASK, cur);
+
+	STATE_STEP();
+	take &= occupied_slots(b);
+	STATE_STEP();
+	for (unsigned m = take; m; m &= m - 1) {
+		unsigned j = (unsigned)__builtin_ctz(m);
+		const uint64_t *slot = segment_slot(&t->shape, b, j);
+
+		for (unsigned i = 0; i < words; i++)
+			copy[j * words + i] = word_load(slot + i);
+		STATE_STEP();
+	}
+	words_fence_acquire();
+	for (unsigned m = wanted(b, take, cur); m; m &= m - 1)
+		emit(t, copy + (size_t)(unsigned)__builtin_ctz(m) * words, out);
+	STATE_STEP();
+}
+
+/* Segments until the block is full; true: the group's segments are done. */
+static bool read_segments(struct table_walk *w, struct group *g, struct block *out)
+{
+	for (; w->segment < g->nsync; w->segment++, w->bucket = 0) {
+		struct segment *s = g->snap_list[w->segment];
+
+		for (; w->bucket < 1u << s->bits; w->bucket++) {
+			if (full(out))
+				return false;
+			read_bucket(w->table, segment_bucket(&w->table->shape, s, w->bucket), out);
+		}
+		__atomic_store_n(&g->walked, w->segment + 1, __ATOMIC_RELEASE);
+		STATE_STEP();
+	}
+	return true;
+}
+
+/* From here on the group's log is ours: see "Handing the log over" in table.h. */
+static void take_log(struct table_walk *w, struct group *g)
+{
+	const uint64_t *busy = &w->table->snap->busy;
+	uint64_t seen;
+
+	__atomic_store_n(&g->walked, TABLE_WALKED, __ATOMIC_SEQ_CST);
+	STATE_STEP();
+	seen = __atomic_load_n(busy, __ATOMIC_SEQ_CST);
+	while (seen & 1 && __atomic_load_n(busy, __ATOMIC_ACQUIRE) == seen) {
+		STATE_STEP();
+		sched_yield();
+	}
+	w->logging = true;
+	w->chunk = g->log.head;
+	w->chunk_at = 0;
+	g->log.head = g->log.tail = NULL;
+}
+
+static bool read_log(struct table_walk *w, struct block *out)
+{
+	struct table *t = w->table;
+
+	while (w->chunk) {
+		struct slotlog_chunk *next = w->chunk->next;
+
+		for (; w->chunk_at < w->chunk->used; w->chunk_at += t->shape.slot_words) {
+			if (full(out))
+				return false;
+			emit(t, w->chunk->words + w->chunk_at, out);
+		}
+		slotlog_return(&t->snap->chunks, w->chunk);
+		w->chunk = next;
+		w->chunk_at = 0;
+	}
+	return true;
+}
+
+bool table_walk_next(struct table_walk *w, struct block *out)
+{
+	struct table *t = w->table;
+	uint32_t n = t->range.end - t->range.first;
+
+	for (; w->group < n; w->group++) {
+		struct group *g = &t->groups[w->group];
+
+		block_begin(out, block_layout_words(&t->layout), t->range.first + w->group);
+		if (!w->logging) {
+			if (!read_segments(w, g, out))
+				return true;
+			take_log(w, g);
+		}
+		if (!read_log(w, out))
+			return true;
+		w->logging = false;
+		w->segment = w->bucket = 0;
+		if (out->rows) {
+			w->group++;
+			return true;
+		}
+	}
+	return false;
+}
+
+void table_walk_fini(struct table_walk *w)
+{
+	while (w->chunk) {
+		struct slotlog_chunk *next = w->chunk->next;
+
+		slotlog_return(&w->table->snap->chunks, w->chunk);
+		w->chunk = next;
+	}
+}

@@ -1,6 +1,7 @@
 #include "state/slotlog.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/mem.h"

@@ -36,7 +36,7 @@ static ALWAYS_INLINE uint32_t group_of(const struct table *t, uint64_t hash)
 	/* (hash >> 32) % max_parallelism without a division: Lemire, Kaser, Kurz 2019. */
 	uint64_t low = t->fast_mod * (hash >> 32);
 
-	return (uint32_t)((unsigned __int128)low * t->range.max_parallelism >> 64);
+	return (uint32_t)((__extension__(unsigned __int128) low) * t->range.max_parallelism >> 64);
 }
 
 uint32_t table_group_of(const struct table *t, uint64_t hash)

@@ -61,7 +61,8 @@
 #include "state/segment.h"
 #include "state/slotlog.h"
 
-enum { TABLE_DEPTH_MAX = 18, TABLE_SMALL_BYTES = 512 << 10, TABLE_WALKED = UINT32_MAX };
+enum { TABLE_DEPTH_MAX = 18, TABLE_SMALL_BYTES = 512 << 10 };
+#define TABLE_WALKED UINT32_MAX
 
 /* What the tables of one store share. */
 struct snap {

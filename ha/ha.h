@@ -85,7 +85,8 @@ struct ha_listener {
 
 /* Starts at once; nothing fails here: an unreachable etcd is retried and shown in ha_status(). */
 struct ha *ha_create(struct world *w, const struct ha_config *config, struct ha_listener *l);
-/* Cancels everything; keys and lease are left to expire (or resign first). NULL: no-op. */
+/* Cancels everything; keys and lease are left to expire (or resign first). Not from within a
+ * callback of ha. NULL: no-op. */
 void ha_destroy(struct ha *ha);
 
 /* Hand leadership over, or leave the queue: finish the decision in hand, delete the own key, revoke
@@ -118,7 +119,9 @@ struct ha_op {
  * Outcomes: OK (chain_revision_after is set); CONFLICT (the chain had moved or
  * an absent key exists, and it was not us: read again); FENCED (no longer
  * leader: forget it all); LIMIT / INVALID (the store refused it for what it is;
- * nothing was written); UNAVAILABLE with text "NOSPACE" (etcd's quota).
+ * nothing was written); UNAVAILABLE, nothing was written: no decisions are taken now
+ * (SUSPENDED, leaving), or the text begins with "NOSPACE" (etcd's quota).
+ * CORRUPT: the store went back in time (see ha_status); nothing can be concluded.
  * Everything that the txn points to is borrowed until done.
  */
 struct ha_txn {

@@ -1,0 +1,1236 @@
+/*
+ * The driver: turns answers of etcd into events of the election core, and its
+ * effects into calls; carries decisions, reads and barriers. No policy here.
+ */
+#include "ha/ha.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "ha/elect.h"
+#include "ha/etcd.h"
+#include "ha/fence.h"
+#include "ha/mutant.h"
+#include "ha/upkeep.h"
+
+enum {
+	PAGE = 500, /* documents per answer */
+	RELIST_MS = 15000,
+	WATCH_SILENCE_MS = 60000,
+	WATCH_AGAIN_MS = 200,
+	BARRIER_GAP_MS = 50, /* at most 20 shared barriers a second */
+	SLOTS_MAX = 1 << 15,
+};
+
+/* Key-values as they come from etcd, handed on as documents. */
+struct docs {
+	struct wire_kv *kvs; /* owns */
+	size_t n, capacity;
+};
+
+/* A decision in flight, or one that ended at once and is told soon. */
+struct pending {
+	struct list hook;
+	struct ha *ha;
+	struct ha_txn *txn;
+	struct etcd_call call;
+	unsigned slot;
+	uint64_t number;
+	struct err err; /* of one that ended at once */
+};
+
+struct reading {
+	struct list hook;
+	struct ha *ha;
+	struct ha_read *read;
+	struct etcd_call call;
+	char *key; /* absolute */
+	bool prefix;
+	uint64_t revision, deadline_ms;
+	struct docs docs;
+};
+
+struct waiter { /* for a barrier */
+	struct list hook;
+	struct ha_barrier *barrier;
+	struct err err;
+};
+
+/* What others asked for from within some callback; taken up in the next turn. */
+struct verdict {
+	struct list hook;
+	char instance[ID_TEXT];
+};
+
+struct ha {
+	struct world *w;
+	struct ha_listener *listener;
+	char *root, *value; /* of the own candidate key */
+	char instance[ID_TEXT];
+	uint64_t lease_ms;
+	struct etcd *etcd;
+	struct elect elect;
+	struct upkeep upkeep;
+	enum ha_role role;
+	bool halted;
+	struct world_timer wake, soon;
+	/* requests of the core */
+	struct etcd_call op, renew, list, ghost;
+	uint32_t op_token, renew_token, list_token;
+	enum elect_op op_kind;
+	enum call_kind op_call;
+	struct docs hot; /* the documents of the barrier, page by page */
+	uint64_t hot_revision;
+	struct etcd_watch watch;
+	uint64_t watch_at_ms;
+	/* the queue, as others see it */
+	struct ha_member known[ELECT_CANDIDATES_MAX], members[ELECT_CANDIDATES_MAX];
+	unsigned n_known, n_members;
+	/* decisions */
+	struct list decisions, ended;
+	struct pending **slots;
+	unsigned n_slots;
+	uint64_t numbers;
+	/* reads */
+	struct list readings;
+	/* barriers: waiting for the next, and with the one under way */
+	struct list waiting, riding, refused;
+	struct etcd_call barrier;
+	struct world_timer barrier_gap;
+	uint64_t barrier_at_ms;
+	/* leaving */
+	struct list verdicts;
+	struct ha_resign *resign;
+	struct world_timer resign_limit;
+	bool leaving, left;
+};
+
+static void step(struct ha *ha, struct elect_event *ev);
+
+/* ---- documents ---- */
+
+static void docs_take(struct docs *d, struct wire_range *r)
+{
+	if (r->n == 0)
+		return;
+	if (d->n + r->n > d->capacity) {
+		d->capacity = (d->n + r->n) * 2;
+		d->kvs = mem_resize(d->kvs, d->capacity, sizeof *d->kvs);
+	}
+	memcpy(d->kvs + d->n, r->kvs, r->n * sizeof *r->kvs);
+	d->n += r->n;
+	free(r->kvs);
+	*r = (struct wire_range){0};
+}
+
+static void docs_fini(struct docs *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		free(d->kvs[i].key);
+		free(d->kvs[i].value);
+	}
+	free(d->kvs);
+	*d = (struct docs){0};
+}
+
+/* As the listener sees them: without the root. The caller frees the list. */
+static struct ha_doc *docs_view(const struct ha *ha, const struct docs *d)
+{
+	size_t skip = strlen(ha->root);
+	struct ha_doc *list = mem_array(d->n + 1, sizeof *list);
+	for (size_t i = 0; i < d->n; i++)
+		list[i] = (struct ha_doc){.key = d->kvs[i].key + skip,
+					  .value = d->kvs[i].value,
+					  .len = d->kvs[i].len,
+					  .mod_revision = d->kvs[i].mod_revision,
+					  .create_revision = d->kvs[i].create_revision};
+	return list;
+}
+
+static struct fence fence_of(const struct ha *ha)
+{
+	return (struct fence){.root = ha->root,
+			      .instance = ha->instance,
+			      .lease = ha->elect.lease,
+			      .epoch = ha->elect.epoch};
+}
+
+static uint64_t in_ms(const struct ha *ha, uint64_t ms)
+{
+	return world_now_ms(ha->w) + ms;
+}
+
+static void turn_soon(struct ha *ha)
+{
+	if (!world_timer_armed(&ha->soon))
+		world_timer_arm(ha->w, &ha->soon, 0);
+}
+
+/* ---- the queue of candidates ---- */
+
+static void copy_text(char *out, size_t size, const json_t *o, const char *name)
+{
+	const char *text;
+	if (json_get_text_or(o, "", name, "", &text, NULL) == ERR_OK)
+		snprintf(out, size, "%s", text);
+}
+
+/* Somebody else's value may be anything: what cannot be read stays empty. */
+static void read_member(const struct ha *ha, const struct wire_kv *kv, struct ha_member *m)
+{
+	*m = (struct ha_member){.create_revision = kv->create_revision};
+	json_t *o = NULL;
+	if (json_parse(kv->value, kv->len, &o, NULL))
+		return;
+	copy_text(m->id, sizeof m->id, o, "id");
+	copy_text(m->instance, sizeof m->instance, o, "instance");
+	copy_text(m->user_address, sizeof m->user_address, o, "userAddress");
+	copy_text(m->cluster_address, sizeof m->cluster_address, o, "clusterAddress");
+	int64_t n;
+	if (json_get_i64_or(o, "", "pid", 0, INT64_MAX, 0, &n, NULL) == ERR_OK)
+		m->pid = n;
+	if (json_get_i64_or(o, "", "startMs", 0, INT64_MAX, 0, &n, NULL) == ERR_OK)
+		m->start_wall_ms = n;
+	m->self = strcmp(m->instance, ha->instance) == 0;
+	json_decref(o);
+}
+
+static char *own_value(struct world *w, const struct ha_config *c)
+{
+	json_t *o = json_object();
+	json_object_set_new(o, "format", json_integer(1));
+	json_object_set_new(o, "id", json_string(c->id ? c->id : ""));
+	json_object_set_new(o, "instance", json_string(c->instance));
+	json_object_set_new(o, "userAddress", json_string(c->user_address ? c->user_address : ""));
+	json_object_set_new(o, "clusterAddress",
+			    json_string(c->cluster_address ? c->cluster_address : ""));
+	json_object_set_new(o, "pid", json_integer(c->pid));
+	json_object_set_new(o, "startMs", json_integer(world_wall_ms(w)));
+	char *text = json_text(o);
+	json_decref(o);
+	return text;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct wire_kv *x = a, *y = b;
+	return x->create_revision < y->create_revision ? -1
+						       : x->create_revision > y->create_revision;
+}
+
+/* Fill `ev` from a queue that etcd told; remembers who they are. `out` has room for all. */
+static void tell_queue(struct ha *ha, struct elect_event *ev, const struct wire_range *r,
+		       uint64_t revision, struct elect_candidate *out)
+{
+	if (r == NULL)
+		return;
+	size_t skip = strlen(ha->root) + strlen("leader/");
+	unsigned n = 0;
+	if (r->n)
+		qsort(r->kvs, r->n, sizeof *r->kvs, by_place);
+	for (size_t i = 0; i < r->n && n < ELECT_CANDIDATES_MAX; i++) {
+		const struct wire_kv *kv = &r->kvs[i];
+		struct elect_candidate *c = &out[n];
+		struct ha_member *m = &ha->known[n++];
+		read_member(ha, kv, m);
+		*c = (struct elect_candidate){.create_revision = kv->create_revision};
+		snprintf(c->key, sizeof c->key, "%s", kv->key_len > skip ? kv->key + skip : "");
+		snprintf(c->instance, sizeof c->instance, "%s", m->instance);
+		snprintf(c->address, sizeof c->address, "%s", m->cluster_address);
+	}
+	ha->n_known = n;
+	ev->queue = out;
+	ev->n_queue = n;
+	ev->revision = revision;
+}
+
+static void members_changed(struct ha *ha)
+{
+	ha->n_members = 0;
+	for (unsigned i = 0; i < ha->elect.n_queue; i++)
+		for (unsigned k = 0; k < ha->n_known; k++)
+			if (ha->known[k].create_revision == ha->elect.queue[i].create_revision)
+				ha->members[ha->n_members++] = ha->known[k];
+	if (ha->listener->on_members)
+		ha->listener->on_members(ha->listener, ha->members, ha->n_members);
+}
+
+/* ---- requests of the core ---- */
+
+static enum elect_result result_of(const struct etcd_call *call)
+{
+	switch (call->err.code) {
+	case ERR_OK:
+		return call->answer.header.revision || call->answer.lease ? ELECT_DONE
+									  : ELECT_UNKNOWN;
+	case ERR_UNKNOWN:
+		return ELECT_UNKNOWN;
+	case ERR_AGAIN:
+	case ERR_NOTSENT:
+	case ERR_UNAVAILABLE:
+	case ERR_CONFLICT:
+	case ERR_FENCED:
+	case ERR_NOTFOUND:
+	case ERR_EXISTS:
+	case ERR_INVALID:
+	case ERR_DENIED:
+	case ERR_LIMIT:
+	case ERR_CORRUPT:
+	case ERR_IO:
+	case ERR_CANCELED:
+	case ERR_COUNT:
+		break;
+	}
+	return ELECT_REFUSED;
+}
+
+static void op_finished(struct ha *ha, struct etcd_call *call, enum elect_result result)
+{
+	struct elect_candidate queue[ELECT_CANDIDATES_MAX];
+	struct elect_event ev = {.kind = ELECT_EV_OP, .token = ha->op_token, .result = result};
+	if (call->err.code == ERR_OK && call_of(ha->op_call)->answer == ANSWER_TXN)
+		tell_queue(ha, &ev, fence_queue(ha->op_call, &call->answer),
+			   call->answer.header.revision, queue);
+	/* A repeated grant says "exists": it may be as old as the first try. */
+	ev.sent_ms = call->first_sent_ms;
+	ev.ttl_s = (uint32_t)(call->answer.ttl_s ? call->answer.ttl_s : ha->lease_ms / 1000);
+	step(ha, &ev);
+	wire_answer_fini(&call->answer);
+}
+
+static void barrier_page_done(struct etcd_call *call);
+
+static void barrier_next_page(struct ha *ha)
+{
+	char *key = fence_key(ha->root, "run/");
+	struct wire_op page = {.kind = WIRE_RANGE,
+			       .key = key,
+			       .prefix = true,
+			       .after = ha->hot.kvs[ha->hot.n - 1].key,
+			       .limit = PAGE,
+			       .revision = ha->hot_revision};
+	ha->op.done = barrier_page_done;
+	etcd_start(ha->etcd, &ha->op, CALL_RANGE, wire_range(&page), in_ms(ha, ha->lease_ms));
+	free(key);
+}
+
+static void barrier_page_done(struct etcd_call *call)
+{
+	struct ha *ha = MEM_OWNER(call, struct ha, op);
+	bool ok = call->err.code == ERR_OK && call->answer.n_ranges == 1;
+	bool more = ok && call->answer.ranges[0].more && call->answer.ranges[0].n > 0;
+	if (ok)
+		docs_take(&ha->hot, &call->answer.ranges[0]);
+	wire_answer_fini(&call->answer);
+	if (more) {
+		barrier_next_page(ha);
+		return;
+	}
+	struct elect_event ev = {.kind = ELECT_EV_OP,
+				 .token = ha->op_token,
+				 .result = ok ? ELECT_DONE : ELECT_UNKNOWN};
+	step(ha, &ev);
+}
+
+static void barrier_op_done(struct ha *ha, struct etcd_call *call)
+{
+	enum elect_result result = result_of(call);
+	if (result == ELECT_DONE && !call->answer.succeeded)
+		result = ELECT_REFUSED;
+	else if (result == ELECT_REFUSED)
+		result =
+			ELECT_UNKNOWN; /* by etcd, not by the predicate: it says nothing of who leads */
+	struct wire_range *docs =
+		result == ELECT_DONE && call->answer.n_ranges == 1 ? &call->answer.ranges[0] : NULL;
+	if (docs) {
+		bool more = docs->more && docs->n > 0;
+		ha->hot_revision = call->answer.header.revision;
+		docs_take(&ha->hot, docs);
+		if (more) {
+			wire_answer_fini(&call->answer);
+			barrier_next_page(ha);
+			return;
+		}
+	}
+	op_finished(ha, call, result);
+}
+
+static void op_done(struct etcd_call *call)
+{
+	struct ha *ha = MEM_OWNER(call, struct ha, op);
+	enum elect_result result = result_of(call);
+	switch (ha->op_kind) {
+	case ELECT_OP_GRANT:
+		if (call->err.code == ERR_EXISTS)
+			result = ELECT_DONE;
+		break;
+	case ELECT_OP_REVOKE:
+		if (call->err.code == ERR_NOTFOUND)
+			result = ELECT_DONE;
+		else if (result == ELECT_REFUSED)
+			result = ELECT_UNKNOWN; /* the lease may live on */
+		break;
+	case ELECT_OP_BARRIER:
+		barrier_op_done(ha, call);
+		return;
+	case ELECT_OP_TAKE:
+		if (result == ELECT_DONE && !call->answer.succeeded)
+			result = ELECT_REFUSED;
+		break;
+	case ELECT_OP_ENQUEUE: /* refused by the compare: the key is there already, ours */
+	case ELECT_OP_LEAVE:
+	case ELECT_OP_NONE:
+		break;
+	}
+	if (result != ELECT_DONE)
+		world_log(ha->w, LOG_LEVEL_WARN, "elect: %s: %s -> again",
+			  call_of(ha->op_call)->name, call->err.text);
+	op_finished(ha, call, result);
+}
+
+static char *take_body(const struct ha *ha, unsigned n)
+{
+	struct fence f = fence_of(ha);
+	struct fence_victim dead[ELECT_CANDIDATES_MAX];
+	char *keys[ELECT_CANDIDATES_MAX];
+	for (unsigned i = 0; i < n; i++) {
+		keys[i] = mem_printf("%sleader/%s", ha->root, ha->elect.queue[i].key);
+		dead[i] = (struct fence_victim){keys[i], ha->elect.queue[i].create_revision};
+	}
+	char *body = fence_take(&f, dead, n);
+	for (unsigned i = 0; i < n; i++)
+		free(keys[i]);
+	return body;
+}
+
+static void start_op(struct ha *ha, const struct elect_effect *f)
+{
+	struct fence fence = fence_of(ha);
+	char *body = NULL;
+	uint64_t limit = ha->lease_ms / 2;
+	etcd_cancel(ha->etcd, &ha->op);
+	docs_fini(&ha->hot);
+	switch (f->op) {
+	case ELECT_OP_REVOKE:
+		ha->op_call = CALL_REVOKE;
+		body = wire_lease(fence.lease);
+		break;
+	case ELECT_OP_GRANT:
+		ha->op_call = CALL_GRANT;
+		body = wire_grant(fence.lease, (uint32_t)(ha->lease_ms / 1000));
+		break;
+	case ELECT_OP_ENQUEUE:
+		ha->op_call = CALL_ENQUEUE;
+		body = fence_enqueue(&fence, ha->value);
+		break;
+	case ELECT_OP_TAKE:
+		ha->op_call = CALL_TAKE;
+		body = take_body(ha, f->index);
+		break;
+	case ELECT_OP_BARRIER:
+		ha->op_call = CALL_BARRIER;
+		limit = ha->lease_ms;
+		body = fence_barrier(&fence, elect_state(&ha->elect) == ELECT_BARRIER, PAGE);
+		break;
+	case ELECT_OP_LEAVE:
+		ha->op_call = CALL_LEAVE;
+		body = fence_leave(&fence);
+		break;
+	case ELECT_OP_NONE:
+		return;
+	}
+	ha->op_kind = f->op;
+	ha->op_token = f->token;
+	ha->op.done = op_done;
+	etcd_start(ha->etcd, &ha->op, ha->op_call, body, in_ms(ha, limit));
+}
+
+static void renew_done(struct etcd_call *call)
+{
+	struct ha *ha = MEM_OWNER(call, struct ha, renew);
+	struct elect_event ev = {.kind = ELECT_EV_RENEWED,
+				 .token = ha->renew_token,
+				 .result = result_of(call),
+				 .sent_ms = call->sent_ms,
+				 .ttl_s = (uint32_t)call->answer.ttl_s};
+	wire_answer_fini(&call->answer);
+	step(ha, &ev);
+}
+
+static void list_done(struct etcd_call *call)
+{
+	struct ha *ha = MEM_OWNER(call, struct ha, list);
+	struct elect_candidate queue[ELECT_CANDIDATES_MAX];
+	struct elect_event ev = {.kind = ELECT_EV_LISTED, .token = ha->list_token};
+	if (call->err.code == ERR_OK)
+		tell_queue(ha, &ev, &call->answer.ranges[0], call->answer.header.revision, queue);
+	step(ha, &ev);
+	wire_answer_fini(&call->answer);
+}
+
+static void ghost_done(struct etcd_call *call)
+{
+	struct ha *ha = MEM_OWNER(call, struct ha, ghost);
+	wire_answer_fini(&call->answer);
+	step(ha, &(struct elect_event){.kind = ELECT_EV_HINT});
+}
+
+static void start_renew(struct ha *ha, const struct elect_effect *f)
+{
+	etcd_cancel(ha->etcd, &ha->renew);
+	ha->renew_token = f->token;
+	ha->renew.done = renew_done;
+	etcd_start(ha->etcd, &ha->renew, CALL_RENEW, wire_lease(ha->elect.lease),
+		   in_ms(ha, ha->lease_ms / 2));
+}
+
+static void start_list(struct ha *ha, const struct elect_effect *f)
+{
+	struct fence fence = fence_of(ha);
+	etcd_cancel(ha->etcd, &ha->list);
+	ha->list_token = f->token;
+	ha->list.done = list_done;
+	etcd_start(ha->etcd, &ha->list, CALL_RANGE, fence_candidates(&fence),
+		   in_ms(ha, ha->lease_ms / 2));
+}
+
+static void start_ghost(struct ha *ha, const struct elect_effect *f)
+{
+	if (ha->ghost.impl)
+		return;
+	struct fence fence = fence_of(ha);
+	const struct elect_candidate *c = &ha->elect.queue[f->index];
+	char *key = mem_printf("%sleader/%s", ha->root, c->key);
+	ha->ghost.done = ghost_done;
+	etcd_start(ha->etcd, &ha->ghost, CALL_GHOST,
+		   fence_ghost(&fence, &(struct fence_victim){key, c->create_revision}),
+		   in_ms(ha, ha->lease_ms / 2));
+	free(key);
+}
+
+/* ---- decisions ---- */
+
+static void end_decision(struct pending *p, enum errc code, const char *text, uint64_t revision)
+{
+	struct ha *ha = p->ha;
+	struct ha_txn *t = p->txn;
+	etcd_cancel(ha->etcd, &p->call);
+	list_remove(&p->hook);
+	if (p->slot < ha->n_slots && ha->slots[p->slot] == p)
+		ha->slots[p->slot] = NULL;
+	free(p);
+	t->err.code = code;
+	snprintf(t->err.text, sizeof t->err.text, "%s", text);
+	t->chain_revision_after = revision;
+	t->impl = NULL;
+	if (ha->leaving)
+		turn_soon(ha);
+	t->done(t);
+}
+
+static void end_all_decisions(struct ha *ha, const char *why)
+{
+	while (!list_empty(&ha->decisions))
+		end_decision(MEM_OWNER(ha->decisions.next, struct pending, hook), ERR_FENCED, why,
+			     0);
+}
+
+static void decision_done(struct etcd_call *call);
+
+static void send_decision(struct pending *p)
+{
+	struct ha *ha = p->ha;
+	struct fence f = fence_of(ha);
+	p->call.done = decision_done;
+	uint64_t deadline = MUTANT_UNKNOWN_AS_FAILED ? in_ms(ha, 300) : 0;
+	etcd_start(ha->etcd, &p->call, CALL_DECISION,
+		   fence_decision(&f, p->txn, p->slot, p->number), deadline);
+}
+
+/* The predicate refused one: this one ends, and the core learns who leads. */
+static void deposed(struct pending *p, struct etcd_call *call, const char *text)
+{
+	struct ha *ha = p->ha;
+	struct wire_answer answer = call->answer;
+	struct elect_candidate queue[ELECT_CANDIDATES_MAX];
+	struct elect_event ev = {.kind = ELECT_EV_DEPOSED};
+	if (call->err.code == ERR_OK)
+		tell_queue(ha, &ev, fence_queue(CALL_DECISION, &answer), answer.header.revision,
+			   queue);
+	end_decision(p, ERR_FENCED, text, 0);
+	step(ha, &ev);
+	wire_answer_fini(&answer);
+}
+
+static void decision_answered(struct pending *p, struct etcd_call *call)
+{
+	struct ha *ha = p->ha;
+	struct fence f = fence_of(ha);
+	struct fence_outcome o;
+	struct etcd_view v;
+	etcd_view(ha->etcd, &v);
+	fence_judge(&f, p->txn, p->slot, p->number, &call->answer, &o);
+	if (o.verdict == FENCE_DEPOSED) {
+		deposed(p, call, o.text);
+		return;
+	}
+	wire_answer_fini(&call->answer);
+	if (o.verdict == FENCE_REGRESSED) {
+		world_log(ha->w, LOG_LEVEL_ERROR, "the store went back in time: %s", o.text);
+		ha->halted = true;
+	}
+	if (ha->halted || v.regressed || o.verdict == FENCE_REGRESSED) {
+		end_decision(p, ERR_CORRUPT, "the store went back in time", 0);
+		step(ha, &(struct elect_event){.kind = ELECT_EV_REGRESSED});
+	} else if (o.verdict == FENCE_DONE) {
+		end_decision(p, ERR_OK, "", o.revision);
+	} else if (o.verdict == FENCE_CONFLICT) {
+		end_decision(p, ERR_CONFLICT, o.text, 0);
+	} else {
+		send_decision(p);
+	}
+}
+
+static void decision_done(struct etcd_call *call)
+{
+	struct pending *p = MEM_OWNER(call, struct pending, call);
+	if (call->err.code == ERR_OK) {
+		decision_answered(p, call);
+		return;
+	}
+	wire_answer_fini(&call->answer);
+	struct err e = call->err;
+	switch (e.code) {
+	case ERR_NOTFOUND: /* the tag's lease, which is ours, is gone */
+		deposed(p, call, "the lease is gone");
+		return;
+	case ERR_LIMIT:
+	case ERR_UNAVAILABLE:
+	case ERR_INVALID:
+		break;
+	case ERR_EXISTS:
+	case ERR_CONFLICT:
+	case ERR_FENCED:
+	case ERR_CORRUPT:
+		e.code = ERR_INVALID;
+		break;
+	case ERR_OK:
+	case ERR_AGAIN:
+	case ERR_NOTSENT:
+	case ERR_UNKNOWN: /* not without a deadline */
+	case ERR_DENIED:
+	case ERR_IO:
+	case ERR_CANCELED:
+	case ERR_COUNT:
+		e.code = ERR_UNAVAILABLE;
+		break;
+	}
+	end_decision(p, e.code, e.text, 0);
+}
+
+static void chain_is_free(const struct ha *ha, const struct ha_txn *t)
+{
+	for (unsigned i = 0; i < ha->n_slots; i++)
+		assert(ha->slots[i] == NULL ||
+		       strcmp(ha->slots[i]->txn->chain_key, t->chain_key) != 0);
+}
+
+static unsigned free_slot(struct ha *ha, struct pending *p)
+{
+	unsigned i = 0;
+	while (i < ha->n_slots && ha->slots[i])
+		i++;
+	assert(i < SLOTS_MAX);
+	if (i == ha->n_slots) {
+		unsigned n = ha->n_slots ? ha->n_slots * 2 : 16;
+		ha->slots = mem_resize(ha->slots, n, sizeof(struct pending *));
+		memset(ha->slots + ha->n_slots, 0, (n - ha->n_slots) * sizeof(struct pending *));
+		ha->n_slots = n;
+	}
+	ha->slots[i] = p;
+	return i;
+}
+
+/* Why no decision can be taken now; ERR_OK if one can. */
+static enum errc may_decide(const struct ha *ha, struct err *e)
+{
+	struct etcd_view v;
+	etcd_view(ha->etcd, &v);
+	if (ha->halted || v.regressed)
+		return err_set(e, ERR_CORRUPT, "the store went back in time: %s", v.regress_why);
+	if (ha->role == HA_SUSPENDED)
+		return err_set(e, ERR_UNAVAILABLE, "leadership is suspended: etcd does not answer");
+	if (ha->role != HA_LEADING)
+		return err_set(e, ERR_FENCED, "not the leader");
+	if (ha->leaving)
+		return err_set(e, ERR_UNAVAILABLE, "handing the lead over");
+	return ERR_OK;
+}
+
+void ha_decide(struct ha *ha, struct ha_txn *t)
+{
+	assert(t->impl == NULL && t->n_ops > 0);
+	struct pending *p = mem_alloc(sizeof *p);
+	p->ha = ha;
+	p->txn = t;
+	t->impl = p;
+	t->err = (struct err){0};
+	t->chain_revision_after = 0;
+	if (may_decide(ha, &p->err) || fence_check(t, &p->err)) {
+		p->slot = SLOTS_MAX;
+		list_append(&ha->ended, &p->hook);
+		turn_soon(ha);
+		return;
+	}
+	chain_is_free(ha, t);
+	p->slot = free_slot(ha, p);
+	p->number = ++ha->numbers;
+	list_append(&ha->decisions, &p->hook);
+	send_decision(p);
+}
+
+/* ---- reads ---- */
+
+static void reading_free(struct reading *r)
+{
+	etcd_cancel(r->ha->etcd, &r->call);
+	list_remove(&r->hook);
+	r->read->impl = NULL;
+	docs_fini(&r->docs);
+	free(r->key);
+	free(r);
+}
+
+static void read_page_done(struct etcd_call *call);
+
+static void read_page(struct reading *r)
+{
+	struct wire_op op = {.kind = WIRE_RANGE,
+			     .key = r->key,
+			     .prefix = r->prefix,
+			     .after = r->docs.n ? r->docs.kvs[r->docs.n - 1].key : NULL,
+			     .limit = r->prefix ? PAGE : 0,
+			     .revision = r->revision};
+	r->call.done = read_page_done;
+	etcd_start(r->ha->etcd, &r->call, CALL_RANGE, wire_range(&op), r->deadline_ms);
+}
+
+static void read_finished(struct reading *r, const struct err *e)
+{
+	struct ha_read *read = r->read;
+	struct docs docs = r->docs;
+	struct ha_doc *view = docs_view(r->ha, &docs);
+	read->err = *e;
+	if (e->code == ERR_UNKNOWN || e->code == ERR_NOTSENT)
+		read->err.code = ERR_UNAVAILABLE;
+	read->docs = view;
+	read->n_docs = e->code == ERR_OK ? docs.n : 0;
+	read->revision = r->revision;
+	r->docs = (struct docs){0};
+	reading_free(r);
+	read->done(read); /* the read itself may be gone afterwards */
+	free(view);
+	docs_fini(&docs);
+}
+
+static void read_page_done(struct etcd_call *call)
+{
+	struct reading *r = MEM_OWNER(call, struct reading, call);
+	bool ok = call->err.code == ERR_OK;
+	bool more = ok && r->prefix && call->answer.ranges[0].more && call->answer.ranges[0].n;
+	if (ok) {
+		if (r->revision == 0)
+			r->revision = call->answer.header.revision;
+		docs_take(&r->docs, &call->answer.ranges[0]);
+	}
+	wire_answer_fini(&call->answer);
+	if (more)
+		read_page(r);
+	else
+		read_finished(r, &call->err);
+}
+
+void ha_get(struct ha *ha, struct ha_read *read, const char *key, bool prefix, uint64_t at_revision)
+{
+	assert(read->impl == NULL);
+	struct reading *r = mem_alloc(sizeof *r);
+	r->ha = ha;
+	r->read = read;
+	r->key = fence_key(ha->root, key);
+	r->prefix = prefix;
+	r->revision = at_revision;
+	r->deadline_ms = in_ms(ha, ha->lease_ms * 2);
+	read->impl = r;
+	list_append(&ha->readings, &r->hook);
+	read_page(r);
+}
+
+void ha_get_cancel(struct ha *ha, struct ha_read *read)
+{
+	(void)ha;
+	if (read->impl)
+		reading_free(read->impl);
+}
+
+/* ---- barriers for others ---- */
+
+static void end_waiter(struct waiter *b, enum errc code, const char *text)
+{
+	struct ha_barrier *barrier = b->barrier;
+	list_remove(&b->hook);
+	free(b);
+	barrier->impl = NULL;
+	barrier->err.code = code;
+	snprintf(barrier->err.text, sizeof barrier->err.text, "%s", text);
+	barrier->done(barrier);
+}
+
+/* Ends those who are on the list now; who joins meanwhile waits for the next. */
+static void end_waiters(struct list *from, enum errc code, const char *text)
+{
+	struct list now;
+	list_init(&now);
+	while (!list_empty(from)) {
+		struct list *hook = from->next;
+		list_remove(hook);
+		list_append(&now, hook);
+	}
+	while (!list_empty(&now))
+		end_waiter(MEM_OWNER(now.next, struct waiter, hook), code, text);
+}
+
+static void barrier_done(struct etcd_call *call);
+
+static void start_barrier(struct ha *ha)
+{
+	uint64_t now = world_now_ms(ha->w);
+	if (ha->barrier.impl || list_empty(&ha->waiting) || ha->role != HA_LEADING)
+		return;
+	if (now < ha->barrier_at_ms) {
+		if (!world_timer_armed(&ha->barrier_gap))
+			world_timer_arm(ha->w, &ha->barrier_gap, ha->barrier_at_ms);
+		return;
+	}
+	while (!list_empty(&ha->waiting)) {
+		struct list *hook = ha->waiting.next;
+		list_remove(hook);
+		list_append(&ha->riding, hook);
+	}
+	struct fence f = fence_of(ha);
+	ha->barrier_at_ms = now + BARRIER_GAP_MS;
+	ha->barrier.done = barrier_done;
+	etcd_start(ha->etcd, &ha->barrier, CALL_BARRIER, fence_barrier(&f, false, 0),
+		   now + ha->lease_ms / 2);
+}
+
+static void barrier_gap_over(struct world_timer *t)
+{
+	start_barrier(MEM_OWNER(t, struct ha, barrier_gap));
+}
+
+static void barrier_done(struct etcd_call *call)
+{
+	struct ha *ha = MEM_OWNER(call, struct ha, barrier);
+	struct wire_answer answer = call->answer;
+	if (call->err.code != ERR_OK) {
+		end_waiters(&ha->riding, ERR_UNAVAILABLE, call->err.text);
+	} else if (answer.succeeded) {
+		end_waiters(&ha->riding, ERR_OK, "");
+	} else {
+		struct elect_candidate queue[ELECT_CANDIDATES_MAX];
+		struct elect_event ev = {.kind = ELECT_EV_DEPOSED};
+		tell_queue(ha, &ev, fence_queue(CALL_BARRIER, &answer), answer.header.revision,
+			   queue);
+		end_waiters(&ha->riding, ERR_FENCED, "no longer the leader");
+		step(ha, &ev);
+	}
+	wire_answer_fini(&answer);
+	start_barrier(ha);
+}
+
+void ha_barrier(struct ha *ha, struct ha_barrier *b)
+{
+	assert(b->impl == NULL);
+	struct waiter *waiter = mem_alloc(sizeof *waiter);
+	waiter->barrier = b;
+	b->impl = waiter;
+	if (may_decide(ha, &waiter->err)) {
+		list_append(&ha->refused, &waiter->hook);
+		turn_soon(ha);
+		return;
+	}
+	list_append(&ha->waiting, &waiter->hook);
+	start_barrier(ha);
+}
+
+void ha_barrier_cancel(struct ha *ha, struct ha_barrier *b)
+{
+	(void)ha;
+	struct waiter *waiter = b->impl;
+	if (waiter == NULL)
+		return;
+	list_remove(&waiter->hook);
+	free(waiter);
+	b->impl = NULL;
+}
+
+/* ---- roles ---- */
+
+const char *ha_role_name(enum ha_role role)
+{
+	static const char *const names[] = {"STARTING", "FOLLOWING", "LEADING", "SUSPENDED"};
+	return names[role];
+}
+
+static enum ha_role role_now(const struct ha *ha)
+{
+	switch (elect_role(&ha->elect)) {
+	case ELECT_ROLE_STARTING:
+		return HA_STARTING;
+	case ELECT_ROLE_FOLLOWING:
+		return HA_FOLLOWING;
+	case ELECT_ROLE_LEADING:
+		return HA_LEADING;
+	case ELECT_ROLE_SUSPENDED:
+		return HA_SUSPENDED;
+	}
+	return HA_STARTING;
+}
+
+static void role_changed(struct ha *ha, const char *why)
+{
+	enum ha_role before = ha->role, now = role_now(ha);
+	if (before == now)
+		return;
+	ha->role = now;
+	world_log(ha->w, LOG_LEVEL_INFO, "ha: %s -> %s epoch=%" PRIu64 ", %s", ha_role_name(before),
+		  ha_role_name(now), ha->elect.epoch, why);
+	upkeep_set_leading(&ha->upkeep, now == HA_LEADING);
+	if (now == HA_FOLLOWING) {
+		etcd_cancel(ha->etcd, &ha->barrier);
+		end_all_decisions(ha, why);
+		end_waiters(&ha->waiting, ERR_FENCED, why);
+		end_waiters(&ha->riding, ERR_FENCED, why);
+	} else if (now == HA_SUSPENDED) {
+		end_waiters(&ha->waiting, ERR_UNAVAILABLE, "leadership is suspended");
+	}
+	struct docs hot = {0};
+	struct ha_doc *view = NULL;
+	if (now == HA_LEADING && before != HA_SUSPENDED) {
+		hot = ha->hot;
+		ha->hot = (struct docs){0};
+		view = docs_view(ha, &hot);
+	}
+	ha->listener->on_role(ha->listener, now, (struct epoch){ha->elect.epoch}, view, hot.n);
+	free(view);
+	docs_fini(&hot);
+}
+
+/* ---- watch ---- */
+
+static void watch_frame(struct etcd_watch *watch, const struct wire_frame *frame)
+{
+	struct ha *ha = MEM_OWNER(watch, struct ha, watch);
+	size_t skip = strlen(ha->root) + strlen("leader/");
+	bool look = false;
+	for (size_t i = 0; i < frame->n_events; i++) {
+		const struct wire_event *e = &frame->events[i];
+		look |= !e->deleted;
+		if (e->deleted && e->kv.key_len > skip)
+			step(ha, &(struct elect_event){.kind = ELECT_EV_DELETED,
+						       .key = e->kv.key + skip,
+						       .revision = e->kv.mod_revision});
+	}
+	if (look)
+		step(ha, &(struct elect_event){.kind = ELECT_EV_HINT});
+}
+
+static void watch_lost(struct etcd_watch *watch, const char *why)
+{
+	struct ha *ha = MEM_OWNER(watch, struct ha, watch);
+	world_log(ha->w, LOG_LEVEL_DEBUG, "ha: watch lost: %s -> list and watch again", why);
+	ha->watch_at_ms = in_ms(ha, WATCH_AGAIN_MS);
+	step(ha, &(struct elect_event){.kind = ELECT_EV_HINT});
+}
+
+static bool wants_watch(const struct ha *ha)
+{
+	return ha->elect.epoch && ha->watch.impl == NULL && ha->elect.queue_revision &&
+	       elect_state(&ha->elect) < ELECT_LEAVING;
+}
+
+/* From the revision of the queue that we know: nothing in between is missed. */
+static void keep_watch(struct ha *ha)
+{
+	if (!wants_watch(ha) || world_now_ms(ha->w) < ha->watch_at_ms || ha->list.impl)
+		return;
+	char *key = fence_key(ha->root, "leader/");
+	ha->watch.on_frame = watch_frame;
+	ha->watch.on_lost = watch_lost;
+	etcd_watch_start(ha->etcd, &ha->watch, key, ha->elect.queue_revision + 1, WATCH_SILENCE_MS);
+	free(key);
+}
+
+/* ---- the core ---- */
+
+static void carry_out(struct ha *ha, const struct elect_effect *f)
+{
+	switch (f->kind) {
+	case ELECT_DO:
+		start_op(ha, f);
+		break;
+	case ELECT_RENEW:
+		start_renew(ha, f);
+		break;
+	case ELECT_LIST:
+		start_list(ha, f);
+		break;
+	case ELECT_GHOST:
+		start_ghost(ha, f);
+		break;
+	case ELECT_ROLE:
+		role_changed(ha, f->text);
+		break;
+	case ELECT_MEMBERS:
+		members_changed(ha);
+		break;
+	case ELECT_NOTE:
+		world_log(ha->w, LOG_LEVEL_WARN, "elect: %s", f->text);
+		break;
+	}
+}
+
+static void left(struct ha *ha)
+{
+	struct ha_resign *r = ha->resign;
+	ha->left = true;
+	ha->resign = NULL;
+	world_timer_cancel(ha->w, &ha->resign_limit);
+	if (r)
+		r->done(r);
+}
+
+static void step(struct ha *ha, struct elect_event *ev)
+{
+	struct elect_effects effects;
+	struct etcd_view v;
+	etcd_view(ha->etcd, &v);
+	ha->halted |= v.regressed;
+	if (ha->halted && !ha->elect.halted && ev->kind == ELECT_EV_TIME)
+		ev->kind = ELECT_EV_REGRESSED;
+	ev->now_ms = world_now_ms(ha->w);
+	ev->random = world_rand64(ha->w);
+	elect_step(&ha->elect, ev, &effects);
+	for (unsigned i = 0; i < effects.n; i++)
+		carry_out(ha, &effects.at[i]);
+	keep_watch(ha);
+	uint64_t at = elect_wake_ms(&ha->elect);
+	if (wants_watch(ha) && ha->list.impl == NULL && ha->watch_at_ms < at)
+		at = ha->watch_at_ms;
+	if (ha->halted && !ha->elect.halted)
+		at = 0;
+	if (at != UINT64_MAX)
+		world_timer_arm(ha->w, &ha->wake, at);
+	else
+		world_timer_cancel(ha->w, &ha->wake);
+	if (elect_state(&ha->elect) == ELECT_LEFT && !ha->left)
+		left(ha);
+}
+
+static void woke(struct world_timer *t)
+{
+	step(MEM_OWNER(t, struct ha, wake), &(struct elect_event){.kind = ELECT_EV_TIME});
+}
+
+/* ---- what was asked for from outside ---- */
+
+static void begin_leaving(struct ha *ha)
+{
+	if (elect_state(&ha->elect) < ELECT_LEAVING && ha->leaving && list_empty(&ha->decisions))
+		step(ha, &(struct elect_event){.kind = ELECT_EV_RESIGN});
+}
+
+static void next_turn(struct world_timer *t)
+{
+	struct ha *ha = MEM_OWNER(t, struct ha, soon);
+	struct list ended;
+	list_init(&ended);
+	while (!list_empty(&ha->ended)) {
+		struct list *hook = ha->ended.next;
+		list_remove(hook);
+		list_append(&ended, hook);
+	}
+	while (!list_empty(&ended)) {
+		struct pending *p = MEM_OWNER(ended.next, struct pending, hook);
+		struct err e = p->err;
+		end_decision(p, e.code, e.text, 0);
+	}
+	while (!list_empty(&ha->refused)) {
+		struct waiter *b = MEM_OWNER(ha->refused.next, struct waiter, hook);
+		struct err e = b->err;
+		end_waiter(b, e.code, e.text);
+	}
+	while (!list_empty(&ha->verdicts)) {
+		struct verdict *v = MEM_OWNER(ha->verdicts.next, struct verdict, hook);
+		list_remove(&v->hook);
+		step(ha, &(struct elect_event){.kind = ELECT_EV_DEAD, .instance = v->instance});
+		free(v);
+	}
+	begin_leaving(ha);
+}
+
+void ha_declare_dead(struct ha *ha, const char *instance, const char *why)
+{
+	world_log(ha->w, LOG_LEVEL_INFO, "ha: instance=%s declared dead: %s", instance, why);
+	struct verdict *v = mem_alloc(sizeof *v);
+	snprintf(v->instance, sizeof v->instance, "%s", instance);
+	list_append(&ha->verdicts, &v->hook);
+	turn_soon(ha);
+}
+
+static void resign_limit(struct world_timer *t)
+{
+	struct ha *ha = MEM_OWNER(t, struct ha, resign_limit);
+	if (elect_state(&ha->elect) >= ELECT_LEAVING) {
+		if (!ha->left)
+			left(ha);
+		return;
+	}
+	/* The decision in hand has had its time. */
+	world_timer_arm(ha->w, &ha->resign_limit, in_ms(ha, ha->lease_ms / 8));
+	step(ha, &(struct elect_event){.kind = ELECT_EV_RESIGN});
+}
+
+void ha_resign(struct ha *ha, struct ha_resign *r)
+{
+	assert(!ha->leaving);
+	ha->leaving = true;
+	ha->resign = r;
+	world_timer_arm(ha->w, &ha->resign_limit, in_ms(ha, ha->lease_ms / 8));
+	turn_soon(ha);
+}
+
+/* ---- life ---- */
+
+static void init_lists(struct ha *ha)
+{
+	list_init(&ha->decisions);
+	list_init(&ha->ended);
+	list_init(&ha->readings);
+	list_init(&ha->waiting);
+	list_init(&ha->riding);
+	list_init(&ha->refused);
+	list_init(&ha->verdicts);
+}
+
+struct ha *ha_create(struct world *w, const struct ha_config *config, struct ha_listener *l)
+{
+	uint32_t lease_s = config->lease_s ? config->lease_s : 5;
+	uint32_t renew_ms = config->renew_ms ? config->renew_ms : 500;
+	struct ha *ha = mem_alloc(sizeof *ha);
+	ha->w = w;
+	ha->listener = l;
+	ha->root = mem_printf("/%s/%s/", config->prefix, config->cluster);
+	ha->value = own_value(w, config);
+	ha->lease_ms = (uint64_t)lease_s * 1000;
+	snprintf(ha->instance, sizeof ha->instance, "%s", config->instance);
+	init_lists(ha);
+	ha->etcd =
+		etcd_create(w, &(struct etcd_config){
+				       .endpoints = config->endpoints,
+				       .n_endpoints = config->n_endpoints,
+				       .user = config->user,
+				       .password = config->password,
+				       .tls = config->tls,
+				       .attempt_ms = config->attempt_ms ? config->attempt_ms : 300,
+				       .attempt_max_ms = ha->lease_ms / 4,
+			       });
+	struct elect_config core = {
+		.lease_s = lease_s, .renew_ms = renew_ms, .relist_ms = RELIST_MS};
+	snprintf(core.instance, sizeof core.instance, "%s", config->instance);
+	elect_init(&ha->elect, &core, world_now_ms(w));
+	upkeep_init(&ha->upkeep, w, ha->etcd, config->dedicated);
+	ha->wake.fire = woke;
+	ha->soon.fire = next_turn;
+	ha->barrier_gap.fire = barrier_gap_over;
+	ha->resign_limit.fire = resign_limit;
+	world_timer_arm(w, &ha->wake, 0);
+	return ha;
+}
+
+static void free_pending(struct list *from)
+{
+	while (!list_empty(from)) {
+		struct pending *p = MEM_OWNER(from->next, struct pending, hook);
+		etcd_cancel(p->ha->etcd, &p->call);
+		list_remove(&p->hook);
+		p->txn->impl = NULL;
+		free(p);
+	}
+}
+
+static void free_waiters(struct list *from)
+{
+	while (!list_empty(from)) {
+		struct waiter *b = MEM_OWNER(from->next, struct waiter, hook);
+		list_remove(&b->hook);
+		b->barrier->impl = NULL;
+		free(b);
+	}
+}
+
+void ha_destroy(struct ha *ha)
+{
+	if (ha == NULL)
+		return;
+	world_timer_cancel(ha->w, &ha->wake);
+	world_timer_cancel(ha->w, &ha->soon);
+	world_timer_cancel(ha->w, &ha->barrier_gap);
+	world_timer_cancel(ha->w, &ha->resign_limit);
+	upkeep_fini(&ha->upkeep);
+	free_pending(&ha->decisions);
+	free_pending(&ha->ended);
+	free_waiters(&ha->waiting);
+	free_waiters(&ha->riding);
+	free_waiters(&ha->refused);
+	while (!list_empty(&ha->readings))
+		reading_free(MEM_OWNER(ha->readings.next, struct reading, hook));
+	while (!list_empty(&ha->verdicts)) {
+		struct verdict *v = MEM_OWNER(ha->verdicts.next, struct verdict, hook);
+		list_remove(&v->hook);
+		free(v);
+	}
+	etcd_destroy(ha->etcd);
+	docs_fini(&ha->hot);
+	free(ha->slots);
+	free(ha->root);
+	free(ha->value);
+	free(ha);
+}
+
+void ha_status(struct ha *ha, struct ha_status *out)
+{
+	struct etcd_view v;
+	uint64_t now = world_now_ms(ha->w);
+	bool ours = ha->role == HA_LEADING || ha->role == HA_SUSPENDED;
+	etcd_view(ha->etcd, &v);
+	*out = (struct ha_status){.role = ha->role,
+				  .members = ha->members,
+				  .n_members = ha->n_members,
+				  .revision = v.revision,
+				  .db_bytes = ha->upkeep.db_bytes,
+				  .db_quota_bytes = ha->upkeep.db_quota_bytes,
+				  .nospace = ha->upkeep.nospace,
+				  .regressed = v.regressed || ha->halted};
+	out->epoch.v = ours ? ha->elect.epoch : ha->n_members ? ha->members[0].create_revision : 0;
+	if (ha->elect.deadline_ms > now)
+		out->lease_left_ms = ha->elect.deadline_ms - now;
+	snprintf(out->trouble, sizeof out->trouble, "%s", v.regressed ? v.regress_why : v.trouble);
+	snprintf(out->endpoint, sizeof out->endpoint, "%s", v.endpoint);
+}

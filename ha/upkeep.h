@@ -1,0 +1,43 @@
+/*
+ * upkeep - etcd's own health: how large it is, whether it is out of space, and,
+ * where etcd is ours alone, keeping it small.
+ *
+ * Every few seconds: size and alarms. While this process leads and etcd is
+ * dedicated: every five minutes old revisions are compacted, up to the revision
+ * of five minutes before, so that nobody who reads pages at a revision is
+ * disturbed. When etcd is out of space: compact, defragment every member in
+ * turn, disarm, and look again.
+ *
+ * On a shared etcd nothing is changed: compaction is global to a store.
+ *
+ * Ownership: embedded; upkeep_init()/upkeep_fini(). Threads: the loop's.
+ */
+#ifndef HA_UPKEEP_H
+#define HA_UPKEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ha/etcd.h"
+#include "world/world.h"
+
+struct upkeep {
+	/* to be read */
+	uint64_t db_bytes, db_quota_bytes;
+	bool nospace;
+	/* private */
+	struct world *w;
+	struct etcd *etcd;
+	bool dedicated, leading, warned;
+	struct world_timer look;
+	struct etcd_call call;
+	unsigned endpoint;       /* defragmenting this one */
+	uint64_t alarmed_member; /* to be disarmed */
+	uint64_t compact_at_ms, mark_revision;
+};
+
+void upkeep_init(struct upkeep *u, struct world *w, struct etcd *etcd, bool dedicated);
+void upkeep_fini(struct upkeep *u);
+void upkeep_set_leading(struct upkeep *u, bool leading);
+
+#endif

@@ -45,22 +45,26 @@
 /* ---- commands: JobManager -> TaskManager ---- */
 
 enum control_command {
-	CONTROL_WELCOME,  /* first line of the stream: registration, timeouts, storage */
+	CONTROL_WELCOME, /* first line of the stream: registration, timeouts, storage */
 	CONTROL_BEAT,
-	CONTROL_PREPARE,  /* start the worker of (job, region, attempt) and report its data address */
-	CONTROL_RUN,      /* all peers' addresses and what to restore: go */
+	CONTROL_PREPARE, /* start the worker of (job, region, attempt) and report its data address */
+	CONTROL_RUN,     /* all peers' addresses and what to restore: go */
 	CONTROL_TRIGGER,  /* start checkpoint `checkpoint` at the sources */
 	CONTROL_COMPLETE, /* checkpoint `checkpoint` is recorded: commit everything up to it */
-	CONTROL_ABORT,    /* checkpoint `checkpoint` was given up: release alignment; delete nothing */
-	CONTROL_FINISH,   /* all sinks confirmed the last checkpoint: end the tasks of this attempt */
-	CONTROL_CANCEL,   /* end the attempt; with `terminal` the job is over: roll back what no
+	CONTROL_ABORT, /* checkpoint `checkpoint` was given up: release alignment; delete nothing */
+	CONTROL_FINISH, /* all sinks confirmed the last checkpoint: end the tasks of this attempt */
+	CONTROL_CANCEL, /* end the attempt; with `terminal` the job is over: roll back what no
 	                     completed checkpoint holds */
-	CONTROL_UNKNOWN,  /* the store does not know this job; the orphan rule ends it */
-	CONTROL_GOODBYE,  /* the registration ends; `text` says why */
+	CONTROL_UNKNOWN, /* the store does not know this job; the orphan rule ends it */
+	CONTROL_GOODBYE, /* the registration ends; `text` says why */
 	CONTROL_COMMAND_COUNT
 };
 
-enum control_trigger { CONTROL_TRIGGER_CHECKPOINT, CONTROL_TRIGGER_SAVEPOINT, CONTROL_TRIGGER_FINAL };
+enum control_trigger {
+	CONTROL_TRIGGER_CHECKPOINT,
+	CONTROL_TRIGGER_SAVEPOINT,
+	CONTROL_TRIGGER_FINAL
+};
 
 struct control_command_msg {
 	enum control_command kind;
@@ -71,26 +75,27 @@ struct control_command_msg {
 	struct job_id job;
 	uint32_t region;
 	struct attempt attempt;
-	struct ckpt_id checkpoint;     /* trigger, complete, abort, finish; run: the newest completed (0 none) */
+	struct ckpt_id
+		checkpoint; /* trigger, complete, abort, finish; run: the newest completed (0 none) */
 	enum control_trigger trigger;
-	bool terminal;                 /* cancel */
-	json_t *spec;                  /* prepare: the job specification as accepted */
-	json_t *subtasks;              /* prepare: [[vertex, subtask], ...] of this TaskManager */
-	json_t *peers;                 /* run: [{"tm","instance","address","subtasks":[[v,s],...]}, ...] all of the region */
-	json_t *restore;               /* run: null, or {"checkpoint","manifest","checksum"} */
-	json_t *settings;              /* welcome: {"heartbeatTimeoutMs","orphanTimeoutMs","alignmentLimitMs",
+	bool terminal;    /* cancel */
+	json_t *spec;     /* prepare: the job specification as accepted */
+	json_t *subtasks; /* prepare: [[vertex, subtask], ...] of this TaskManager */
+	json_t *peers; /* run: [{"tm","instance","address","subtasks":[[v,s],...]}, ...] all of the region */
+	json_t *restore;  /* run: null, or {"checkpoint","manifest","checksum"} */
+	json_t *settings; /* welcome: {"heartbeatTimeoutMs","orphanTimeoutMs","alignmentLimitMs",
 	                                  "storage","clusterId"} */
-	char text[256];                /* goodbye, cancel: why */
+	char text[256];   /* goodbye, cancel: why */
 };
 
 /* ---- reports: TaskManager -> JobManager ---- */
 
 enum control_report {
-	CONTROL_REPORT_BEAT,      /* `digest` of the inventory */
-	CONTROL_REPORT_PREPARED,  /* the worker is up; `address` is where its peers reach it */
-	CONTROL_REPORT_RUNNING,   /* all its subtasks have restored and run */
-	CONTROL_REPORT_ACK,       /* snapshot of `checkpoint` is durable: `object` and `stats` */
-	CONTROL_REPORT_DECLINE,   /* it could not be taken: `text`; `external` if storage is to blame */
+	CONTROL_REPORT_BEAT,     /* `digest` of the inventory */
+	CONTROL_REPORT_PREPARED, /* the worker is up; `address` is where its peers reach it */
+	CONTROL_REPORT_RUNNING,  /* all its subtasks have restored and run */
+	CONTROL_REPORT_ACK,      /* snapshot of `checkpoint` is durable: `object` and `stats` */
+	CONTROL_REPORT_DECLINE, /* it could not be taken: `text`; `external` if storage is to blame */
 	CONTROL_REPORT_COMMITTED, /* every sink here has committed everything up to `checkpoint` */
 	CONTROL_REPORT_AT_END,    /* every source here is at its end */
 	CONTROL_REPORT_FAILED,    /* the attempt failed here: `text`, `external`, vertex, subtask */
@@ -105,26 +110,26 @@ struct control_report_msg {
 	uint32_t region;
 	struct attempt attempt;
 	struct ckpt_id checkpoint;
-	int32_t vertex, subtask;  /* failed: -1 unless one subtask is to blame */
-	bool external;            /* failed, decline: not the job's own doing (killed from outside, a
+	int32_t vertex, subtask; /* failed: -1 unless one subtask is to blame */
+	bool external;           /* failed, decline: not the job's own doing (killed from outside, a
 	                             peer or connection lost, storage unavailable) */
-	bool corrupt;             /* failed: a snapshot object could not be read: the job stops */
-	json_t *object;           /* ack: null or {"path","bytes","checksum"} and what the manifest needs */
-	json_t *stats;            /* ack: {"syncUs","asyncMs","alignmentMs","bytes","records"...} */
-	uint64_t digest;          /* beat */
-	char address[128];        /* prepared: "ip:port" */
+	bool corrupt;            /* failed: a snapshot object could not be read: the job stops */
+	json_t *object;  /* ack: null or {"path","bytes","checksum"} and what the manifest needs */
+	json_t *stats;   /* ack: {"syncUs","asyncMs","alignmentMs","bytes","records"...} */
+	uint64_t digest; /* beat */
+	char address[128]; /* prepared: "ip:port" */
 	char text[1024];
 };
 
 /* ---- inventory: what a TaskManager has, at registration ---- */
 
 enum control_state { /* of one region attempt on one TaskManager; only moves forward */
-	CONTROL_STATE_PREPARING,
-	CONTROL_STATE_PREPARED,
-	CONTROL_STATE_RUNNING,
-	CONTROL_STATE_FAILED,
-	CONTROL_STATE_ENDED,
-	CONTROL_STATE_COUNT
+		     CONTROL_STATE_PREPARING,
+		     CONTROL_STATE_PREPARED,
+		     CONTROL_STATE_RUNNING,
+		     CONTROL_STATE_FAILED,
+		     CONTROL_STATE_ENDED,
+		     CONTROL_STATE_COUNT
 };
 
 struct control_item {
@@ -136,10 +141,10 @@ struct control_item {
 	struct ckpt_id completed; /* newest it was told is complete */
 	struct ckpt_id committed; /* newest its sinks confirmed */
 	json_t *subtasks;         /* [[vertex, subtask], ...] */
-	json_t *acks;             /* [{"checkpoint","object","stats"}, ...] held, above `completed` */
-	char address[128];        /* when PREPARED or RUNNING */
-	char text[1024];          /* when FAILED */
-	bool external, corrupt;   /* when FAILED */
+	json_t *acks;           /* [{"checkpoint","object","stats"}, ...] held, above `completed` */
+	char address[128];      /* when PREPARED or RUNNING */
+	char text[1024];        /* when FAILED */
+	bool external, corrupt; /* when FAILED */
 };
 
 struct control_registration {
@@ -149,8 +154,8 @@ struct control_registration {
 	char data_address[128];
 	char rest_host[64];
 	int64_t pid;
-	struct epoch highest;   /* highest epoch it has seen */
-	char cookie[ID_TEXT];   /* of the storage root it reads; "" if not read yet */
+	struct epoch highest; /* highest epoch it has seen */
+	char cookie[ID_TEXT]; /* of the storage root it reads; "" if not read yet */
 	unsigned n_items;
 	struct control_item *items;
 };

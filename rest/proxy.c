@@ -1,0 +1,189 @@
+#include "rest/proxy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "rest/reply.h"
+
+enum { ADDRESS_MAX = 128, TRIES_MAX = 2, REPLY_MAX = 32 << 20 };
+
+struct entry {
+	struct list hook;
+	struct proxy *proxy;
+	struct world_request *request; /* borrows until answered or gone */
+	char *tail;                    /* owns: path and query, encoded */
+	char *body;                    /* owns */
+	size_t body_len;
+	bool repeatable;
+	unsigned tries;
+	uint64_t tried_epoch; /* the leader of which did not answer; 0: none yet */
+	struct world_http http;
+	struct world_timer timer; /* while waiting for a leader */
+};
+
+struct proxy {
+	struct world *w;
+	char *own_id;
+	const struct world_tls *tls;
+	char address[ADDRESS_MAX]; /* "": nobody */
+	uint64_t epoch;
+	struct list entries;
+	unsigned n_entries;
+};
+
+struct proxy *proxy_create(struct world *w, const char *own_id, const struct world_tls *tls)
+{
+	struct proxy *p = mem_alloc(sizeof(*p));
+	p->w = w;
+	p->own_id = mem_text(own_id);
+	p->tls = tls;
+	list_init(&p->entries);
+	return p;
+}
+
+static void drop(struct entry *x)
+{
+	world_http_cancel(x->proxy->w, &x->http);
+	world_timer_cancel(x->proxy->w, &x->timer);
+	list_remove(&x->hook);
+	x->proxy->n_entries--;
+	free(x->tail);
+	free(x->body);
+	free(x);
+}
+
+void proxy_destroy(struct proxy *p)
+{
+	if (p == NULL)
+		return;
+	list_each_safe (struct entry, x, &p->entries, hook)
+		drop(x);
+	free(p->own_id);
+	free(p);
+}
+
+static void give_up(struct entry *x, const char *why)
+{
+	reply_later(x->proxy->w, x->request, "%s", why);
+	drop(x);
+}
+
+static void answer_done(struct world_http *http, const struct world_reply *reply);
+
+static void send_on(struct entry *x)
+{
+	struct proxy *p = x->proxy;
+	char *url = mem_printf("%s://%s%s", p->tls ? "https" : "http", p->address, x->tail);
+	const struct world_header headers[] = {{PROXY_HEADER, p->own_id},
+					       {"Content-Type", "application/json"}};
+	const struct world_http_spec spec = {.method = x->request->method,
+					     .url = url,
+					     .body = x->body,
+					     .body_len = x->body_len,
+					     .headers = headers,
+					     .n_headers = 2,
+					     .reply_max = REPLY_MAX,
+					     .timeout_ms = PROXY_TIMEOUT_MS,
+					     .tls = p->tls};
+	x->tries++;
+	x->tried_epoch = p->epoch;
+	world_timer_cancel(p->w, &x->timer);
+	x->http = (struct world_http){.on_end = answer_done};
+	world_http_start(p->w, &x->http, &spec);
+	free(url);
+}
+
+static void waited(struct world_timer *t)
+{
+	give_up(MEM_OWNER(t, struct entry, timer),
+		"Service temporarily unavailable due to an ongoing leader election. Please refresh.");
+}
+
+/* For a leader other than the one that did not answer. */
+static void wait_for_leader(struct entry *x)
+{
+	struct proxy *p = x->proxy;
+	if (p->address[0] && p->epoch != x->tried_epoch) {
+		send_on(x);
+		return;
+	}
+	x->timer.fire = waited;
+	world_timer_arm(p->w, &x->timer, world_now_ms(p->w) + PROXY_WAIT_MS);
+}
+
+static void answer_done(struct world_http *http, const struct world_reply *reply)
+{
+	struct entry *x = MEM_OWNER(http, struct entry, http);
+	struct proxy *p = x->proxy;
+	if (reply->code == ERR_OK && reply->status != 503) {
+		world_reply(p->w, x->request, reply->status, reply->body, reply->body_len);
+		drop(x);
+		return;
+	}
+	/* A 503 says that nothing was done; NOTSENT says that nobody heard it. */
+	bool harmless = x->repeatable || reply->code == ERR_OK || reply->code == ERR_NOTSENT;
+	if (x->tries < TRIES_MAX && harmless)
+		wait_for_leader(x);
+	else
+		give_up(x, harmless
+				   ? "the leader does not answer"
+				   : "the leader was lost while it carried out the request: it may "
+				     "or may not have happened");
+}
+
+void proxy_leader(struct proxy *p, const char *address, uint64_t epoch)
+{
+	if (address == NULL || strlen(address) >= ADDRESS_MAX) {
+		p->address[0] = '\0';
+		return;
+	}
+	memcpy(p->address, address, strlen(address) + 1);
+	p->epoch = epoch;
+	list_each_safe (struct entry, x, &p->entries, hook) {
+		if (world_timer_armed(&x->timer) && x->tried_epoch != epoch)
+			send_on(x);
+	}
+}
+
+void proxy_forward(struct proxy *p, struct world_request *r, bool repeatable, const char *body)
+{
+	if (p->n_entries >= PROXY_OPEN_MAX) {
+		reply_later(p->w, r, "too many requests wait for the leader");
+		return;
+	}
+	struct entry *x = mem_alloc(sizeof(*x));
+	struct buf tail = {0};
+	text_percent(&tail, r->path, true);
+	if (r->query[0])
+		buf_printf(&tail, "?%s", r->query);
+	x->proxy = p;
+	x->request = r;
+	x->tail = buf_take(&tail, NULL);
+	x->body_len = body ? strlen(body) : r->body_len;
+	x->body = mem_copy(body ? body : r->body, x->body_len);
+	x->repeatable = repeatable;
+	list_append(&p->entries, &x->hook);
+	p->n_entries++;
+	wait_for_leader(x);
+}
+
+bool proxy_gone(struct proxy *p, struct world_request *r)
+{
+	list_each_safe (struct entry, x, &p->entries, hook) {
+		if (x->request == r) {
+			drop(x);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool proxy_forwarded(const struct world_request *r)
+{
+	return r->header(r, PROXY_HEADER) != NULL;
+}

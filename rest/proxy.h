@@ -1,0 +1,46 @@
+/*
+ * proxy - a request that only the leader can answer, passed on to it.
+ *
+ * Marked with a header, so that it is never passed on twice: two standbys that
+ * think the other leads would send it round for ever. Repeated once, at the
+ * next leader, only if that does no harm: a repeatable request, or any whose
+ * first try surely was not carried out.
+ *
+ *   accept --> FORWARDED --reply--> answered
+ *                  |--503, lost--> WAITING for another leader --> FORWARDED (once)
+ *                                     |--too long--> 503
+ *
+ * The owner says who leads: proxy_leader() whenever that changes. Requests
+ * that arrive while nobody leads wait up to PROXY_WAIT_MS for somebody.
+ *
+ * Ownership: from proxy_forward() on the request is the proxy's until it is
+ * answered or gone (then the owner's on_gone calls proxy_gone()).
+ */
+#ifndef REST_PROXY_H
+#define REST_PROXY_H
+
+#include <stdbool.h>
+
+#include "world/world.h"
+
+enum { PROXY_WAIT_MS = 3000, PROXY_TIMEOUT_MS = 30000, PROXY_OPEN_MAX = 1000 };
+
+/* On every forwarded request: the id of the JobManager that passed it on. */
+#define PROXY_HEADER "X-Weir-Forwarded"
+
+struct proxy;
+
+struct proxy *proxy_create(struct world *w, const char *own_id, const struct world_tls *tls);
+void proxy_destroy(struct proxy *p); /* open requests are forgotten. NULL: no-op */
+
+/* `address` "host:port" of the leader's REST API, with the epoch as its number; NULL: nobody leads
+ * or we do. */
+void proxy_leader(struct proxy *p, const char *address, uint64_t epoch);
+
+/* `body` replaces the request's own if not NULL (copied). */
+void proxy_forward(struct proxy *p, struct world_request *r, bool repeatable, const char *body);
+/* True if the request was the proxy's. */
+bool proxy_gone(struct proxy *p, struct world_request *r);
+bool proxy_forwarded(const struct world_request *r); /* came from another JobManager */
+
+#endif

@@ -760,6 +760,9 @@ uint64_t control_digest(const struct control_item *items, unsigned n)
 	uint64_t sum = 0; /* a sum, not xor: two equal items must not cancel out */
 	for (unsigned i = 0; i < n; i++) {
 		unsigned char bytes[ID_HEX + 18];
+		if (items[i].state == CONTROL_STATE_PREPARING ||
+		    items[i].state == CONTROL_STATE_ENDED)
+			continue;
 		memcpy(bytes, items[i].job.hex, ID_HEX);
 		store(bytes + ID_HEX, items[i].region, 4);
 		store(bytes + ID_HEX + 4, items[i].attempt.v, 4);

@@ -41,6 +41,7 @@ enum batch_kind {
 
 struct batch_barrier {
 	uint64_t checkpoint;
+	uint64_t epoch;   /* of the leader that triggered it */
 	uint64_t trigger; /* enum control_trigger */
 };
 

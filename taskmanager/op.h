@@ -50,10 +50,11 @@
 #include "base/err.h"
 #include "base/ids.h"
 #include "job/spec.h"
+#include "state/liststate.h"
 #include "taskmanager/batch.h"
 #include "taskmanager/row.h"
 
-enum { OP_LISTS_MAX = 4, OP_LIST_BYTES_MAX = 16 << 20 };
+enum { OP_LISTS_MAX = 4, OP_LIST_BYTES_MAX = LISTSTATE_BYTES_MAX };
 
 struct keyed; /* state/keyed.h */
 
@@ -69,9 +70,10 @@ enum op_list_mode {
 struct op_context {
 	const char *uid;
 	const struct spec_operator *spec;
-	const json_t *options;         /* validated, defaults filled in */
-	const struct row_plan *input;  /* NULL: a source */
-	const struct row_plan *output; /* NULL: a sink */
+	const json_t *options;                  /* validated, defaults filled in */
+	const struct row_plan *input;           /* NULL: a source */
+	const struct row_plan *output;          /* NULL: a sink */
+	const struct spec_schema *input_schema; /* names of the input's columns; NULL: a source */
 	struct job_id job;
 	const char *job_name;
 	uint32_t region;
@@ -84,6 +86,9 @@ struct op_context {
 	const char *worker;      /* "<tm id>/<job>/<region>/<attempt>", for messages */
 	struct task *task;       /* private to the engine */
 };
+
+/* The input's column of that name, or -1. */
+int op_input_column(const struct op_context *c, const char *name);
 
 /* ---- output ---- */
 
@@ -134,7 +139,12 @@ struct op_poll {
 
 /* ---- the sync part ---- */
 
-struct op_lists; /* what an operator writes at a barrier */
+/* What an operator writes at a barrier. */
+struct op_lists {
+	unsigned n;
+	struct liststate at[OP_LISTS_MAX];
+};
+
 /* Append one item to list `list` (< n_lists of the type). Copies. */
 MUST_CHECK enum errc op_list_add(struct op_lists *l, unsigned list, const void *item, size_t len,
 				 struct err *e);

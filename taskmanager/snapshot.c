@@ -1,0 +1,368 @@
+#include "taskmanager/snapshot.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+/* One checkpoint under way. */
+struct opened {
+	struct object_sink sink; /* first: the sink's owner is this */
+	bool used;
+	bool over; /* reported, or given up: parts that still come are dropped */
+	struct batch_barrier barrier;
+	struct storage_upload *upload; /* NULL until there is something to write */
+	struct object_writer *writer;
+	uint32_t n_parts;
+	uint64_t began_ns;
+	struct snapshot_result result;
+};
+
+struct uploader {
+	struct uploader_config config;
+	char *folder, *file; /* own */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* under the lock */
+	struct snapshot_part *first, *last;
+	uint64_t aborted[SNAPSHOT_OPEN_MAX];
+	unsigned n_aborted; /* ever */
+	uint64_t completed;
+	bool stop;
+	/* the thread's */
+	struct opened open[SNAPSHOT_OPEN_MAX];
+	struct block block;
+};
+
+static uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* ---- parts ---- */
+
+struct snapshot_part *snapshot_part_create(unsigned n_ops)
+{
+	struct snapshot_part *p = mem_alloc(sizeof(*p) + n_ops * sizeof(p->ops[0]));
+
+	p->n_ops = n_ops;
+	for (unsigned i = 0; i < n_ops; i++)
+		for (unsigned k = 0; k < OP_LISTS_MAX; k++)
+			block_init(&p->ops[i].lists[k]);
+	return p;
+}
+
+void snapshot_part_destroy(struct snapshot_part *p)
+{
+	if (!p)
+		return;
+	for (unsigned i = 0; i < p->n_ops; i++) {
+		if (p->ops[i].capture)
+			keyed_capture_end(p->ops[i].capture);
+		for (unsigned k = 0; k < OP_LISTS_MAX; k++)
+			block_fini(&p->ops[i].lists[k]);
+	}
+	free(p);
+}
+
+/* ---- one object ---- */
+
+static enum errc sink_write(struct object_sink *s, const void *data, size_t len, struct err *e)
+{
+	struct opened *o = (struct opened *)(void *)s;
+
+	return storage_put_write(o->upload, data, len, e);
+}
+
+static void opened_drop(struct opened *o)
+{
+	object_writer_destroy(o->writer);
+	storage_put_abort(o->upload);
+	o->writer = NULL;
+	o->upload = NULL;
+	o->over = true;
+}
+
+static enum errc opened_begin(struct uploader *u, struct opened *o, struct err *e)
+{
+	if (o->writer)
+		return ERR_OK;
+	int n = snprintf(o->result.path, sizeof(o->result.path), "%s/chk-%llu/%s-e%llu.snap",
+			 u->folder, (unsigned long long)o->barrier.checkpoint, u->file,
+			 (unsigned long long)o->barrier.epoch);
+	if (n < 0 || (size_t)n >= sizeof(o->result.path))
+		return err_set(e, ERR_LIMIT, "the object's name is too long");
+	o->sink.write = sink_write;
+	enum errc code = storage_put_begin(u->config.storage, o->result.path, &o->upload, e);
+	if (code == ERR_OK)
+		code = object_writer_create(&o->sink, &o->writer, e);
+	return code;
+}
+
+static bool dropped(struct uploader *u, uint64_t id)
+{
+	pthread_mutex_lock(&u->lock);
+	bool is = u->stop || id < u->completed;
+	for (unsigned i = 0; i < SNAPSHOT_OPEN_MAX; i++)
+		is = is || u->aborted[i] == id;
+	pthread_mutex_unlock(&u->lock);
+	return is;
+}
+
+static enum errc list_write(struct uploader *u, struct opened *o, const struct snapshot_op *s,
+			    unsigned list, struct err *e)
+{
+	struct object_state state = {.layout = {.list = true},
+				     .kind = (uint8_t)(s->modes[list] == OP_LIST_UNION
+							       ? LISTSTATE_UNION
+							       : LISTSTATE_SPLIT),
+				     .parallelism = s->parallelism,
+				     .max_parallelism = s->max_parallelism};
+	unsigned number;
+
+	snprintf(state.uid, sizeof(state.uid), "%s", s->uid);
+	snprintf(state.name, sizeof(state.name), "list-%u", list);
+	enum errc code = opened_begin(u, o, e);
+	if (code == ERR_OK)
+		code = object_writer_state(o->writer, &state, &number, e);
+	if (code == ERR_OK)
+		code = object_writer_block(o->writer, number, &s->lists[list], e);
+	return code;
+}
+
+static enum errc keyed_name(struct opened *o, const struct snapshot_op *s, unsigned i,
+			    unsigned *out, struct err *e)
+{
+	const struct keyed_spec *spec = keyed_spec_at(s->keyed, i);
+	struct object_state state = {.kind = (uint8_t)spec->kind,
+				     .parallelism = s->parallelism,
+				     .max_parallelism = s->max_parallelism};
+
+	keyed_layout(spec, &state.layout);
+	snprintf(state.uid, sizeof(state.uid), "%s", s->uid);
+	snprintf(state.name, sizeof(state.name), "%s", spec->name);
+	return object_writer_state(o->writer, &state, out, e);
+}
+
+/* Walk the capture to its end, or until nobody wants it any more (ERR_CANCELED). */
+static enum errc keyed_write(struct uploader *u, struct opened *o, struct snapshot_op *s,
+			     struct err *e)
+{
+	unsigned numbers[KEYED_STATES_MAX], n = keyed_count(s->keyed), which;
+	enum errc code = opened_begin(u, o, e);
+
+	for (unsigned i = 0; i < n && code == ERR_OK; i++)
+		code = keyed_name(o, s, i, &numbers[i], e);
+	while (code == ERR_OK && keyed_capture_next(s->capture, &which, &u->block)) {
+		assert(which < n);
+		code = object_writer_block(o->writer, numbers[which], &u->block, e);
+		if (code == ERR_OK && dropped(u, o->barrier.checkpoint))
+			code = err_set(e, ERR_CANCELED, "given up");
+	}
+	keyed_capture_end(s->capture);
+	s->capture = NULL;
+	return code;
+}
+
+static enum errc part_write(struct uploader *u, struct opened *o, struct snapshot_part *p,
+			    struct err *e)
+{
+	enum errc code = ERR_OK;
+
+	for (unsigned i = 0; i < p->n_ops && code == ERR_OK; i++) {
+		if (p->ops[i].capture)
+			code = keyed_write(u, o, &p->ops[i], e);
+		for (unsigned k = 0; k < p->ops[i].n_lists && code == ERR_OK; k++)
+			code = list_write(u, o, &p->ops[i], k, e);
+		if (code != ERR_OK)
+			err_wrap(e, code, "operator %s", p->ops[i].uid);
+	}
+	return code;
+}
+
+static enum errc opened_commit(struct opened *o, struct err *e)
+{
+	if (!o->writer)
+		return ERR_OK;
+	enum errc code = object_writer_finish(o->writer, &o->result.object, e);
+	object_writer_destroy(o->writer);
+	o->writer = NULL;
+	if (code == ERR_OK) {
+		code = storage_put_commit(o->upload, e);
+		o->upload = NULL;
+	}
+	return code;
+}
+
+/* ---- the thread ---- */
+
+/* The place of a checkpoint; the oldest makes room if there is none. */
+static struct opened *opened_find(struct uploader *u, const struct batch_barrier *b)
+{
+	struct opened *free_place = NULL, *oldest = &u->open[0];
+
+	for (unsigned i = 0; i < SNAPSHOT_OPEN_MAX; i++) {
+		struct opened *o = &u->open[i];
+		if (o->used && o->barrier.checkpoint == b->checkpoint)
+			return o;
+		if (!o->used)
+			free_place = o;
+		else if (o->barrier.checkpoint < oldest->barrier.checkpoint)
+			oldest = o;
+	}
+	if (!free_place) {
+		opened_drop(oldest);
+		free_place = oldest;
+	}
+	*free_place = (struct opened){.used = true, .barrier = *b, .began_ns = clock_ns()};
+	free_place->result.barrier = *b;
+	return free_place;
+}
+
+static void report(struct uploader *u, struct opened *o)
+{
+	o->over = true;
+	o->result.async_ms = (clock_ns() - o->began_ns) / 1000000;
+	u->config.done(u->config.owner, &o->result);
+}
+
+static void stats_add(struct snapshot_result *r, const struct snapshot_part *p)
+{
+	r->rows += p->rows;
+	if (p->sync_ns / 1000 > r->sync_us)
+		r->sync_us = p->sync_ns / 1000;
+	if (p->align_ns / 1000000 > r->align_ms)
+		r->align_ms = p->align_ns / 1000000;
+}
+
+static void part_take(struct uploader *u, struct snapshot_part *p)
+{
+	struct opened *o = opened_find(u, &p->barrier);
+	struct err *e = &o->result.err;
+	enum errc code = ERR_OK;
+
+	if (!o->over && dropped(u, p->barrier.checkpoint))
+		opened_drop(o);
+	if (!o->over) {
+		stats_add(&o->result, p);
+		code = part_write(u, o, p, e);
+	}
+	o->n_parts++;
+	if (!o->over && code == ERR_OK && o->n_parts == u->config.n_tasks) {
+		code = opened_commit(o, e);
+		if (code == ERR_OK)
+			report(u, o);
+	}
+	if (code != ERR_OK) {
+		opened_drop(o);
+		if (code != ERR_CANCELED)
+			report(u, o);
+	}
+	if (o->n_parts == u->config.n_tasks)
+		o->used = false;
+	snapshot_part_destroy(p);
+}
+
+/* Objects that nobody wants any more, while no part comes. */
+static void sweep(struct uploader *u)
+{
+	for (unsigned i = 0; i < SNAPSHOT_OPEN_MAX; i++) {
+		struct opened *o = &u->open[i];
+		if (o->used && !o->over && dropped(u, o->barrier.checkpoint))
+			opened_drop(o);
+	}
+}
+
+static void *thread_main(void *arg)
+{
+	struct uploader *u = arg;
+	bool stop = false;
+
+	while (!stop) {
+		pthread_mutex_lock(&u->lock);
+		struct snapshot_part *p = u->first;
+		if (p)
+			u->first = p->next;
+		else if (!u->stop)
+			pthread_cond_wait(&u->changed, &u->lock);
+		stop = u->stop && !p;
+		pthread_mutex_unlock(&u->lock);
+		if (p)
+			part_take(u, p);
+		sweep(u);
+	}
+	return NULL;
+}
+
+struct uploader *uploader_create(const struct uploader_config *c)
+{
+	struct uploader *u = mem_alloc(sizeof(*u));
+
+	u->config = *c;
+	u->folder = mem_text(c->folder);
+	u->file = mem_text(c->file);
+	block_init(&u->block);
+	pthread_mutex_init(&u->lock, NULL);
+	pthread_cond_init(&u->changed, NULL);
+	if (pthread_create(&u->thread, NULL, thread_main, u) != 0)
+		abort();
+	pthread_setname_np(u->thread, "snapshot");
+	return u;
+}
+
+void uploader_destroy(struct uploader *u)
+{
+	if (!u)
+		return;
+	pthread_mutex_lock(&u->lock);
+	u->stop = true;
+	pthread_cond_broadcast(&u->changed);
+	pthread_mutex_unlock(&u->lock);
+	pthread_join(u->thread, NULL);
+	for (unsigned i = 0; i < SNAPSHOT_OPEN_MAX; i++)
+		if (u->open[i].used)
+			opened_drop(&u->open[i]);
+	block_fini(&u->block);
+	pthread_mutex_destroy(&u->lock);
+	pthread_cond_destroy(&u->changed);
+	free(u->folder);
+	free(u->file);
+	free(u);
+}
+
+void uploader_part(struct uploader *u, struct snapshot_part *p)
+{
+	pthread_mutex_lock(&u->lock);
+	p->next = NULL;
+	if (u->first)
+		u->last->next = p;
+	else
+		u->first = p;
+	u->last = p;
+	pthread_cond_broadcast(&u->changed);
+	pthread_mutex_unlock(&u->lock);
+}
+
+void uploader_abort(struct uploader *u, uint64_t id)
+{
+	pthread_mutex_lock(&u->lock);
+	u->aborted[u->n_aborted++ % SNAPSHOT_OPEN_MAX] = id;
+	pthread_cond_broadcast(&u->changed);
+	pthread_mutex_unlock(&u->lock);
+}
+
+void uploader_complete(struct uploader *u, uint64_t id)
+{
+	pthread_mutex_lock(&u->lock);
+	if (id > u->completed)
+		u->completed = id;
+	pthread_cond_broadcast(&u->changed);
+	pthread_mutex_unlock(&u->lock);
+}

@@ -128,8 +128,7 @@ static inline void naive_destroy(struct backend *b)
 	free(n);
 }
 
-static inline struct backend_state *naive_open(struct backend *b,
-					       const struct block_layout *layout,
+static inline struct backend_state *naive_open(struct backend *b, const struct block_layout *layout,
 					       uint64_t (*hash)(const struct backend_key *key))
 {
 	struct naive *n = (struct naive *)b;

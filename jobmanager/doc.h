@@ -139,7 +139,8 @@ struct doc {
 	struct doc_failure *failures; /* oldest first; owns */
 	unsigned n_given_up_kept;
 	struct doc_given_up *given_up; /* oldest first; owns */
-	json_t *spec;                  /* tombstones only, may be NULL; owns a reference */
+	bool discarded;  /* tombstones: the files of `retained` were given to cleanup */
+	json_t *spec;    /* tombstones only, may be NULL; owns a reference */
 	json_t *unknown; /* members of other versions; may be NULL; owns a reference */
 };
 

@@ -114,6 +114,13 @@ struct job_waiter {
 	bool cancel; /* else: submit */
 };
 
+/* A worker of an attempt that is over (or of a job that is), still to be told so. */
+struct job_leftover {
+	struct tm *tm; /* borrows */
+	uint32_t region;
+	struct attempt attempt;
+};
+
 struct job {
 	struct doc doc;      /* as recorded */
 	uint64_t revision;   /* of the chain as recorded */
@@ -137,7 +144,10 @@ struct job {
 	unsigned n_waiters;
 	struct job_waiter waiters[JOB_WAITERS_MAX];
 	struct ckpt_drops drops; /* of the draft in flight */
-	bool gone;               /* jm: remove it */
+	unsigned n_leftovers;
+	struct job_leftover *leftovers; /* to be cancelled; owns */
+	bool gone;                      /* jm: remove it */
+	bool touched;                   /* jm: an event concerned it */
 };
 
 /* What a job's step may use: everything else of the brain. Borrowed for the call. */
@@ -165,15 +175,16 @@ void job_destroy(struct job *job);
 
 void job_tm_registered(struct job *job, const struct job_env *env, struct tm *tm,
 		       const struct control_registration *r);
-/* The TaskManager is lost for good. */
+/* The TaskManager is lost for good. `why` completes "TaskManager tm-1 ...". */
 void job_tm_lost(struct job *job, const struct job_env *env, struct tm *tm, const char *why);
-void job_tm_away(struct job *job, struct tm *tm);
 void job_report(struct job *job, const struct job_env *env, struct tm *tm,
 		const struct control_report_msg *m);
 void job_decided(struct job *job, const struct job_env *env, enum errc code, const char *text,
 		 uint64_t revision);
 void job_spec_read(struct job *job, const struct job_env *env, enum errc code, const char *text,
 		   const char *value, size_t len);
+/* This leader is deposed: whoever waits is told so. */
+void job_abandon(struct job *job, const struct job_env *env);
 /* Answered at once, or when the intent is recorded. */
 void job_cancel(struct job *job, const struct job_env *env, uint64_t token);
 /* The same submission again: answered when the creation is recorded. */
@@ -183,7 +194,9 @@ void job_submitted_again(struct job *job, const struct job_env *env, uint64_t to
 /* ---- step ---- */
 
 void job_advance(struct job *job, const struct job_env *env);
-uint64_t job_wake_ms(const struct job *job);
+uint64_t job_wake_ms(const struct job *job, uint64_t commit_timeout_ms);
+/* Its workers in this TaskManager's inventory whose attempts are over are cancelled. */
+void job_leftovers(struct job *job, const struct job_env *env, struct tm *tm);
 /* Add this job's slots to tm->used of every registered TaskManager. */
 void job_count_slots(const struct job *job);
 bool job_waits_for_slots(const struct job *job);

@@ -44,6 +44,7 @@ struct tm {
 	uint64_t gone_ms;      /* AWAY: since */
 	uint64_t beat_ms;      /* next beat is due */
 	uint32_t slots, used;
+	uint32_t of_job; /* scratch of job_count_slots() */
 	char data_address[128];
 	char rest_host[64];
 	char cookie[ID_TEXT];

@@ -1,0 +1,696 @@
+#include "jobmanager/jm_inside.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+static const char *const event_names[] = {
+	[JM_TIME] = "time",           [JM_LEADING] = "leading",
+	[JM_RESUMED] = "resumed",     [JM_SUSPENDED] = "suspended",
+	[JM_FOLLOWING] = "following", [JM_TM_REGISTER] = "tm-register",
+	[JM_TM_GONE] = "tm-gone",     [JM_TM_REPORTS] = "tm-reports",
+	[JM_SUBMIT] = "submit",       [JM_CANCEL] = "cancel",
+	[JM_DECIDED] = "decided",     [JM_READ_DONE] = "read-done",
+	[JM_BLOB_DONE] = "blob-done",
+};
+
+const char *jm_event_name(enum jm_event_kind kind)
+{
+	return kind < JM_EVENT_COUNT ? event_names[kind] : "?";
+}
+
+/* ---- life ---- */
+
+static uint64_t value_or(uint64_t value, uint64_t fallback)
+{
+	return value ? value : fallback;
+}
+
+struct jm *jm_create(const struct jm_config *config)
+{
+	struct jm *jm = mem_alloc(sizeof(*jm));
+	jm->config = *config;
+	jm->config.instance = mem_text(config->instance ? config->instance : "");
+	jm->config.storage = mem_text(config->storage ? config->storage : "");
+	jm->config.heartbeat_timeout_ms = value_or(config->heartbeat_timeout_ms, 5000);
+	jm->config.reconnect_ms = value_or(config->reconnect_ms, 1000);
+	jm->config.beat_ms = value_or(config->beat_ms, 1000);
+	jm->config.reconcile_grace_ms = value_or(config->reconcile_grace_ms, 5000);
+	jm->config.orphan_timeout_ms = value_or(config->orphan_timeout_ms, 60000);
+	jm->config.alignment_limit_ms = value_or(config->alignment_limit_ms, 10000);
+	jm->config.commit_timeout_ms = value_or(config->commit_timeout_ms, 10000);
+	jm->config.cleanup_delay_ms = value_or(config->cleanup_delay_ms, 10000);
+	jm->next_token = 1;
+	jm->role = JM_IS_FOLLOWING;
+	tms_init(&jm->tms);
+	cleanup_init(&jm->cleanup);
+	return jm;
+}
+
+static void forget_jobs(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->n_jobs; i++)
+		job_destroy(jm->jobs[i]);
+	free(jm->jobs);
+	jm->jobs = NULL;
+	jm->n_jobs = jm->jobs_capacity = 0;
+}
+
+void jm_destroy(struct jm *jm)
+{
+	if (!jm)
+		return;
+	forget_jobs(jm);
+	tms_fini(&jm->tms);
+	cleanup_fini(&jm->cleanup);
+	free((void *)(uintptr_t)jm->config.instance);
+	free((void *)(uintptr_t)jm->config.storage);
+	free(jm);
+}
+
+/* ---- jobs by id ---- */
+
+static size_t lower_bound(const struct jm *jm, const char *hex)
+{
+	size_t low = 0, high = jm->n_jobs;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (strcmp(jm->jobs[mid]->doc.job.hex, hex) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+struct job *jm_find(const struct jm *jm, const struct job_id *id)
+{
+	size_t at = lower_bound(jm, id->hex);
+	return at < jm->n_jobs && job_id_equal(&jm->jobs[at]->doc.job, id) ? jm->jobs[at] : NULL;
+}
+
+static void add_job(struct jm *jm, struct job *job)
+{
+	if (jm->n_jobs == jm->jobs_capacity) {
+		jm->jobs_capacity = jm->jobs_capacity ? 2 * jm->jobs_capacity : 16;
+		jm->jobs = mem_resize(jm->jobs, jm->jobs_capacity, sizeof(struct job *));
+	}
+	size_t at = lower_bound(jm, job->doc.job.hex);
+	memmove(&jm->jobs[at + 1], &jm->jobs[at], (jm->n_jobs - at) * sizeof(struct job *));
+	jm->jobs[at] = job;
+	jm->n_jobs++;
+}
+
+static void remove_gone(struct jm *jm)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < jm->n_jobs; i++) {
+		if (jm->jobs[i]->gone)
+			job_destroy(jm->jobs[i]);
+		else
+			jm->jobs[kept++] = jm->jobs[i];
+	}
+	jm->n_jobs = kept;
+}
+
+/* ---- the step's tools ---- */
+
+static struct job_env env_of(struct jm *jm, struct jm_effects *fx)
+{
+	return (struct job_env){
+		.now_ms = jm->now_ms,
+		.wall_ms = jm->wall_ms,
+		.epoch = jm->epoch,
+		.leading = jm->role == JM_IS_LEADING,
+		.cluster_id = jm->cluster_id,
+		.instance = jm->config.instance,
+		.reconcile_grace_ms = jm->config.reconcile_grace_ms,
+		.commit_timeout_ms = jm->config.commit_timeout_ms,
+		.cleanup_delay_ms = jm->config.cleanup_delay_ms,
+		.tms = &jm->tms,
+		.cleanup = &jm->cleanup,
+		.next_token = &jm->next_token,
+		.fx = fx,
+	};
+}
+
+static void recount(struct jm *jm)
+{
+	for (size_t i = 0; i < jm->tms.n; i++)
+		jm->tms.at[i]->used = jm->tms.at[i]->of_job = 0;
+	for (size_t i = 0; i < jm->n_jobs; i++)
+		job_count_slots(jm->jobs[i]);
+}
+
+static uint64_t read_keys(struct jm *jm, const char *prefix, struct jm_effects *fx)
+{
+	struct jm_effect *read = effects_add(fx, JM_READ);
+	read->token = jm->next_token++;
+	read->prefix = true;
+	snprintf(read->key, sizeof(read->key), "%s", prefix);
+	return read->token;
+}
+
+/* ---- roles ---- */
+
+static void load_hot(struct jm *jm, const struct job_env *env, const struct jm_doc *doc)
+{
+	struct job_id id;
+	struct doc hot;
+	struct err e = {0};
+	if (strncmp(doc->key, "run/", 4) != 0 || job_id_parse(doc->key + 4, &id, NULL) != ERR_OK)
+		return; /* run/_cluster and the like are others' */
+	if (doc_decode(doc->value, doc->len, &hot, &e) != ERR_OK) {
+		effects_trace(env->fx, LOG_LEVEL_ERROR,
+			      "job=%s cannot be read: %.300s -> left alone, its tasks too", id.hex,
+			      e.text);
+		return;
+	}
+	if (!job_id_equal(&hot.job, &id) || jm_find(jm, &id)) {
+		doc_fini(&hot);
+		return;
+	}
+	add_job(jm, job_load(env, &hot, doc->revision));
+}
+
+static void forget_all(struct jm *jm, struct jm_effects *fx)
+{
+	struct job_env env = env_of(jm, fx);
+	for (size_t i = 0; i < jm->n_jobs; i++)
+		job_abandon(jm->jobs[i], &env);
+	for (size_t i = 0; i < jm->tms.n; i++) {
+		const struct tm *tm = jm->tms.at[i];
+		if (tm->state != TM_CONNECTED)
+			continue;
+		struct jm_effect *close = effects_add(fx, JM_CLOSE_STREAM);
+		close->stream = tm->stream;
+		close->registration = tm->registration;
+	}
+	uint64_t next_registration = jm->tms.next_registration;
+	forget_jobs(jm);
+	tms_fini(&jm->tms);
+	cleanup_fini(&jm->cleanup);
+	tms_init(&jm->tms);
+	cleanup_init(&jm->cleanup);
+	jm->tms.next_registration = next_registration;
+	jm->done_loaded = false;
+	jm->done_token = jm->cleanup_token = 0;
+	jm->epoch.v = 0;
+}
+
+static void lead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	forget_all(jm, fx);
+	jm->role = JM_IS_LEADING;
+	jm->epoch = ev->epoch;
+	snprintf(jm->cluster_id, sizeof(jm->cluster_id), "%s",
+		 ev->cluster_id ? ev->cluster_id : "");
+	struct job_env env = env_of(jm, fx);
+	for (size_t i = 0; i < ev->n_docs; i++)
+		load_hot(jm, &env, &ev->docs[i]);
+	effects_trace(fx, LOG_LEVEL_INFO, "leads with epoch %" PRIu64 ": %zu jobs to reconcile",
+		      jm->epoch.v, jm->n_jobs);
+	jm->done_token = read_keys(jm, "done/", fx);
+	jm->cleanup_token = read_keys(jm, "cleanup/", fx);
+}
+
+static void follow(struct jm *jm, struct jm_effects *fx)
+{
+	if (jm->role != JM_IS_FOLLOWING)
+		effects_trace(fx, LOG_LEVEL_INFO, "no longer leads (epoch %" PRIu64 ")",
+			      jm->epoch.v);
+	forget_all(jm, fx);
+	jm->role = JM_IS_FOLLOWING;
+}
+
+static void change_role(struct jm *jm, enum jm_role_view to, struct jm_effects *fx)
+{
+	if (jm->role == JM_IS_FOLLOWING || jm->role == to)
+		return;
+	jm->role = to;
+	effects_trace(fx, LOG_LEVEL_WARN, "%s with epoch %" PRIu64,
+		      to == JM_IS_LEADING ? "goes on leading" : "suspended: decides nothing",
+		      jm->epoch.v);
+}
+
+/* ---- TaskManagers ---- */
+
+static void close_stream(struct jm *jm, struct tm *tm, const char *why, struct jm_effects *fx)
+{
+	struct control_command_msg bye = {.kind = CONTROL_GOODBYE};
+	snprintf(bye.text, sizeof(bye.text), "%s", why);
+	tms_send(tm, &bye, jm->epoch, fx);
+	struct jm_effect *close = effects_add(fx, JM_CLOSE_STREAM);
+	close->stream = tm->stream;
+	close->registration = tm->registration;
+}
+
+static void lose_tm(struct jm *jm, struct tm *tm, const char *why, struct jm_effects *fx)
+{
+	effects_trace(fx, LOG_LEVEL_WARN, "tm=%s lost: it %s", tm->id, why);
+	struct job_env env = env_of(jm, fx);
+	for (size_t i = 0; i < jm->n_jobs; i++)
+		job_tm_lost(jm->jobs[i], &env, tm, why);
+	tms_remove(&jm->tms, tm);
+}
+
+/* The process behind this id was restarted: what was AWAY will not come back. */
+static void lose_older(struct jm *jm, const struct control_registration *r, struct jm_effects *fx)
+{
+	for (size_t i = jm->tms.n; i-- > 0;) {
+		struct tm *tm = jm->tms.at[i];
+		if (tm->state == TM_AWAY && strcmp(tm->id, r->id) == 0 &&
+		    strcmp(tm->instance, r->instance) != 0)
+			lose_tm(jm, tm, "was restarted", fx);
+	}
+}
+
+static void welcome(struct jm *jm, struct tm *tm, struct jm_effects *fx)
+{
+	const struct jm_config *k = &jm->config;
+	struct control_command_msg m = {.kind = CONTROL_WELCOME};
+	m.settings =
+		json_pack("{s:I, s:I, s:I, s:I, s:s, s:s}", "heartbeatTimeoutMs",
+			  (json_int_t)k->heartbeat_timeout_ms, "beatMs", (json_int_t)k->beat_ms,
+			  "orphanTimeoutMs", (json_int_t)k->orphan_timeout_ms, "alignmentLimitMs",
+			  (json_int_t)k->alignment_limit_ms, "storage", k->storage, "clusterId",
+			  jm->cluster_id);
+	tms_send(tm, &m, jm->epoch, fx);
+}
+
+static void refuse_stream(const struct jm_event *ev, const char *why, struct jm_effects *fx)
+{
+	effects_trace(fx, LOG_LEVEL_WARN, "tm=%s refused: %s", ev->registration->id, why);
+	effects_add(fx, JM_CLOSE_STREAM)->stream = ev->token;
+}
+
+static bool register_tm(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	const struct control_registration *r = ev->registration;
+	if (jm->role == JM_IS_FOLLOWING || r->highest.v > jm->epoch.v) {
+		refuse_stream(ev, "this JobManager does not lead, or not any more", fx);
+		return false;
+	}
+	struct tm *known = tms_find(&jm->tms, r->id, r->instance);
+	if (known && known->state == TM_CONNECTED)
+		close_stream(jm, known, "it registered again", fx);
+	lose_older(jm, r, fx);
+	struct tm *tm = tms_register(&jm->tms, r, ev->token, jm->now_ms);
+	if (!tm) {
+		refuse_stream(ev, "too many TaskManagers", fx);
+		return false;
+	}
+	tm->beat_ms = jm->now_ms + jm->config.beat_ms;
+	const char *unusable = tms_unusable(tm, jm->cluster_id);
+	effects_trace(fx, LOG_LEVEL_INFO, "tm=%s registered: %" PRIu32 " slots, %u attempts%s%s",
+		      tm->id, tm->slots, r->n_items, unusable[0] ? "; not used: " : "", unusable);
+	welcome(jm, tm, fx);
+	struct job_env env = env_of(jm, fx);
+	for (size_t i = 0; i < jm->n_jobs; i++)
+		job_tm_registered(jm->jobs[i], &env, tm, r);
+	return true;
+}
+
+static void gone(struct jm *jm, uint64_t stream, struct jm_effects *fx)
+{
+	struct tm *tm = tms_by_stream(&jm->tms, stream);
+	if (!tm)
+		return;
+	effects_trace(fx, LOG_LEVEL_INFO, "tm=%s command stream ended: %" PRIu64 " ms to come back",
+		      tm->id, jm->config.reconnect_ms);
+	tms_away(tm, jm->now_ms);
+}
+
+/* The registration cannot be trusted any more: a new one brings the truth. */
+static void end_registration(struct jm *jm, struct tm *tm, const char *why, struct jm_effects *fx)
+{
+	effects_trace(fx, LOG_LEVEL_WARN, "tm=%s %s -> it has to register again", tm->id, why);
+	close_stream(jm, tm, why, fx);
+	tms_away(tm, jm->now_ms);
+}
+
+static bool take_report(struct jm *jm, struct tm *tm, const struct control_report_msg *m,
+			struct jm_effects *fx)
+{
+	if (m->seq <= tm->report_seq)
+		return true; /* sent again after an unknown outcome */
+	if (m->seq != tm->report_seq + 1) {
+		end_registration(jm, tm, "reports are missing", fx);
+		return false;
+	}
+	tm->report_seq = m->seq;
+	if (m->kind == CONTROL_REPORT_BEAT) {
+		if (m->digest == control_digest(tm->items, tm->n_items))
+			return true;
+		end_registration(jm, tm, "its inventory is not what was reported", fx);
+		return false;
+	}
+	tms_note_report(tm, m);
+	struct job_env env = env_of(jm, fx);
+	struct job *job = jm_find(jm, &m->job);
+	if (job) {
+		job_report(job, &env, tm, m);
+		job->touched = true;
+	}
+	return true;
+}
+
+static void take_reports(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	const struct control_reports *r = ev->reports;
+	struct tm *tm = tms_by_registration(&jm->tms, r->registration);
+	bool good = tm && jm->role != JM_IS_FOLLOWING && r->epoch.v == jm->epoch.v;
+	if (good)
+		tm->heard_ms = jm->now_ms;
+	for (unsigned i = 0; good && i < r->n; i++)
+		good = take_report(jm, tm, &r->reports[i], fx);
+	effects_reply(fx, ev->token, good ? ERR_OK : ERR_CONFLICT, "%s",
+		      good ? "" : "this registration has ended: register again");
+}
+
+static void say_unknown(struct jm *jm, struct tm *tm, struct jm_effects *fx)
+{
+	for (unsigned i = 0; i < tm->n_items && jm->done_loaded; i++) {
+		const struct control_item *item = &tm->items[i];
+		if (jm_find(jm, &item->job))
+			continue;
+		struct control_command_msg m = {.kind = CONTROL_UNKNOWN,
+						.job = item->job,
+						.region = item->region,
+						.attempt = item->attempt};
+		tms_send(tm, &m, jm->epoch, fx);
+	}
+}
+
+static void beat(struct jm *jm, struct tm *tm, struct jm_effects *fx)
+{
+	if (jm->now_ms < tm->beat_ms)
+		return;
+	tm->beat_ms = jm->now_ms + jm->config.beat_ms;
+	struct control_command_msg m = {.kind = CONTROL_BEAT};
+	tms_send(tm, &m, jm->epoch, fx);
+	if (jm->role == JM_IS_LEADING)
+		say_unknown(jm, tm, fx);
+}
+
+static bool watch_tms(struct jm *jm, struct jm_effects *fx)
+{
+	bool lost = false;
+	for (size_t i = jm->tms.n; i-- > 0;) {
+		struct tm *tm = jm->tms.at[i];
+		if (tm->state == TM_CONNECTED &&
+		    jm->now_ms - tm->heard_ms >= jm->config.heartbeat_timeout_ms) {
+			close_stream(jm, tm, "nothing was heard for the heartbeat timeout", fx);
+			lose_tm(jm, tm, "was silent for the heartbeat timeout", fx);
+			lost = true;
+		} else if (tm->state == TM_AWAY &&
+			   jm->now_ms - tm->gone_ms >= jm->config.reconnect_ms) {
+			lose_tm(jm, tm, "went away and did not come back", fx);
+			lost = true;
+		} else if (tm->state == TM_CONNECTED)
+			beat(jm, tm, fx);
+	}
+	return lost;
+}
+
+/* This process was paused: its own silence is not held against others. */
+static void forgive_pause(struct jm *jm, uint64_t now_ms)
+{
+	uint64_t pause_ms = now_ms - jm->now_ms;
+	if (!jm->now_ms || pause_ms < 2 * jm->config.beat_ms)
+		return;
+	for (size_t i = 0; i < jm->tms.n; i++) {
+		jm->tms.at[i]->heard_ms += pause_ms;
+		jm->tms.at[i]->gone_ms += pause_ms;
+	}
+}
+
+/* ---- requests ---- */
+
+static void submit(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	struct job_env env = env_of(jm, fx);
+	struct job *known = jm_find(jm, &ev->job);
+	if (jm->role != JM_IS_LEADING) {
+		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "this JobManager does not lead now");
+		return;
+	}
+	if (known) {
+		job_submitted_again(known, &env, ev->token, ev->spec);
+		return;
+	}
+	if (jm->n_jobs >= LIMIT_JOBS) {
+		effects_reply(fx, ev->token, ERR_LIMIT, "there are %d jobs already", LIMIT_JOBS);
+		return;
+	}
+	struct spec *spec = NULL;
+	struct err e = {0};
+	if (spec_parse(ev->spec, &spec, &e) != ERR_OK) {
+		effects_reply(fx, ev->token, ERR_INVALID, "%s", e.text);
+		return;
+	}
+	struct job *job = job_create(&env, &ev->job, spec);
+	job->touched = true;
+	job_submitted_again(job, &env, ev->token, ev->spec);
+	add_job(jm, job);
+}
+
+static void cancel(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	struct job_env env = env_of(jm, fx);
+	struct job *job = jm_find(jm, &ev->job);
+	if (jm->role != JM_IS_LEADING) {
+		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "this JobManager does not lead now");
+	} else if (!job) {
+		bool sure = jm->done_loaded;
+		effects_reply(fx, ev->token, sure ? ERR_NOTFOUND : ERR_UNAVAILABLE, "Job %s %s",
+			      ev->job.hex, sure ? "not found" : "is not known yet");
+	} else {
+		job_cancel(job, &env, ev->token);
+		job->touched = true;
+	}
+}
+
+/* ---- completions ---- */
+
+static void decided(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	struct job_env env = env_of(jm, fx);
+	struct job *job = jm_find(jm, &ev->job);
+	if (job && job->deciding && job->deciding == ev->token) {
+		job_decided(job, &env, ev->code, ev->text, ev->revision);
+		job->touched = true;
+		jm->dirty = true;
+	} else if (!cleanup_decided(&jm->cleanup, ev->token, ev->code, jm->now_ms))
+		effects_trace(fx, LOG_LEVEL_DEBUG, "decision %" PRIu64 " is not awaited -> ignored",
+			      ev->token);
+}
+
+static void load_done(struct jm *jm, const struct job_env *env, const struct jm_doc *doc)
+{
+	struct job_id id;
+	struct doc tombstone;
+	if (strncmp(doc->key, "done/", 5) != 0 || job_id_parse(doc->key + 5, &id, NULL) != ERR_OK ||
+	    jm_find(jm, &id) || doc_decode(doc->value, doc->len, &tombstone, NULL) != ERR_OK)
+		return;
+	if (!doc_terminal(tombstone.status) || !job_id_equal(&id, &tombstone.job)) {
+		doc_fini(&tombstone);
+		return;
+	}
+	struct job *job = job_load(env, &tombstone, doc->revision);
+	add_job(jm, job);
+	for (size_t i = 0; i < jm->tms.n; i++)
+		if (jm->tms.at[i]->state == TM_CONNECTED)
+			job_leftovers(job, env, jm->tms.at[i]);
+	job->touched = true;
+}
+
+static void done_read(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	struct job_env env = env_of(jm, fx);
+	jm->done_token = 0;
+	jm->done_loaded = ev->code == ERR_OK || ev->code == ERR_NOTFOUND;
+	for (size_t i = 0; i < ev->n_docs && jm->done_loaded; i++)
+		load_done(jm, &env, &ev->docs[i]);
+	if (!jm->done_loaded)
+		jm->reread_ms = jm->now_ms + 1000;
+}
+
+static void cleanup_read(struct jm *jm, const struct jm_event *ev)
+{
+	jm->cleanup_token = 0;
+	if (ev->code != ERR_OK && ev->code != ERR_NOTFOUND) {
+		jm->reread_ms = jm->now_ms + 1000;
+		jm->cleanup_missing = true;
+		return;
+	}
+	jm->cleanup_missing = false;
+	for (size_t i = 0; i < ev->n_docs; i++) {
+		struct job_id id = {""};
+		const char *key = ev->docs[i].key;
+		if (strlen(key) > 8 + ID_HEX && strlen(key) < JM_KEY_MAX) {
+			snprintf(id.hex, sizeof(id.hex), "%.*s", ID_HEX, key + 8);
+			cleanup_add(&jm->cleanup, &id, key, jm->now_ms);
+		}
+	}
+}
+
+static void reread(struct jm *jm, struct jm_effects *fx)
+{
+	if (jm->role != JM_IS_LEADING || !jm->reread_ms || jm->now_ms < jm->reread_ms)
+		return;
+	jm->reread_ms = 0;
+	if (!jm->done_loaded && !jm->done_token)
+		jm->done_token = read_keys(jm, "done/", fx);
+	if (jm->cleanup_missing && !jm->cleanup_token)
+		jm->cleanup_token = read_keys(jm, "cleanup/", fx);
+}
+
+static void read_done(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	struct job_env env = env_of(jm, fx);
+	struct job *job = jm_find(jm, &ev->job);
+	if (ev->token && ev->token == jm->done_token) {
+		done_read(jm, ev, fx);
+	} else if (ev->token && ev->token == jm->cleanup_token) {
+		cleanup_read(jm, ev);
+	} else if (job && job->reading && job->reading == ev->token) {
+		const struct jm_doc *doc = ev->n_docs ? &ev->docs[0] : NULL;
+		enum errc code = ev->code == ERR_OK && !doc ? ERR_NOTFOUND : ev->code;
+		job_spec_read(job, &env, code, ev->text, doc ? doc->value : "", doc ? doc->len : 0);
+		job->touched = true;
+	} else if (!cleanup_read_done(&jm->cleanup, ev->token, ev->code, ev->docs, ev->n_docs,
+				      jm->now_ms))
+		effects_trace(fx, LOG_LEVEL_DEBUG, "read %" PRIu64 " is not awaited -> ignored",
+			      ev->token);
+}
+
+static void blob_done(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	struct job *job = jm_find(jm, &ev->job);
+	if (job && ev->token &&
+	    ckpt_blob_done(&job->ckpt, ev->token, ev->code, ev->text, jm->now_ms))
+		job->touched = true;
+	else if (!cleanup_blob_done(&jm->cleanup, ev->token, ev->code, jm->now_ms))
+		effects_trace(fx, LOG_LEVEL_DEBUG,
+			      "storage's answer %" PRIu64 " is not awaited -> ignored", ev->token);
+}
+
+/* ---- step ---- */
+
+/* True: every job may be concerned. */
+static bool take_event(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	switch (ev->kind) {
+	case JM_TIME:
+		return false;
+	case JM_LEADING:
+		lead(jm, ev, fx);
+		return true;
+	case JM_RESUMED:
+		change_role(jm, JM_IS_LEADING, fx);
+		return true;
+	case JM_SUSPENDED:
+		change_role(jm, JM_IS_SUSPENDED, fx);
+		return false;
+	case JM_FOLLOWING:
+		follow(jm, fx);
+		return false;
+	case JM_TM_REGISTER:
+		return register_tm(jm, ev, fx);
+	case JM_TM_GONE:
+		gone(jm, ev->token, fx);
+		return false;
+	case JM_TM_REPORTS:
+		take_reports(jm, ev, fx);
+		return false;
+	case JM_SUBMIT:
+		submit(jm, ev, fx);
+		return false;
+	case JM_CANCEL:
+		cancel(jm, ev, fx);
+		return false;
+	case JM_DECIDED:
+		decided(jm, ev, fx);
+		return false;
+	case JM_READ_DONE:
+		read_done(jm, ev, fx);
+		return false;
+	case JM_BLOB_DONE:
+		blob_done(jm, ev, fx);
+		return false;
+	case JM_EVENT_COUNT:
+		break;
+	}
+	assert(!"an event");
+	return false;
+}
+
+static void advance_jobs(struct jm *jm, bool all, struct jm_effects *fx)
+{
+	struct job_env env = env_of(jm, fx);
+	if (all || jm->dirty)
+		recount(jm);
+	for (size_t i = 0; i < jm->n_jobs; i++) {
+		struct job *job = jm->jobs[i];
+		bool due = job_wake_ms(job, jm->config.commit_timeout_ms) <= jm->now_ms;
+		if (!all && !job->touched && !due && !(jm->dirty && job_waits_for_slots(job)))
+			continue;
+		job->touched = false;
+		job_advance(job, &env);
+		assert(job_holds(job));
+	}
+	jm->dirty = false;
+	remove_gone(jm);
+}
+
+void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	assert(ev->kind < JM_EVENT_COUNT && ev->now_ms >= jm->now_ms);
+	forgive_pause(jm, ev->now_ms);
+	jm->now_ms = ev->now_ms;
+	jm->wall_ms = ev->wall_ms;
+	bool all = take_event(jm, ev, fx);
+	if (jm->role == JM_IS_FOLLOWING)
+		return;
+	if (ev->kind == JM_TIME || ev->kind == JM_LEADING)
+		all |= watch_tms(jm, fx);
+	reread(jm, fx);
+	advance_jobs(jm, all, fx);
+	if (jm->role == JM_IS_LEADING)
+		cleanup_run(&jm->cleanup, jm->now_ms, &jm->next_token, fx);
+	assert(tms_holds(&jm->tms));
+}
+
+static uint64_t tm_wake_ms(const struct jm *jm, const struct tm *tm)
+{
+	if (tm->state == TM_AWAY)
+		return tm->gone_ms + jm->config.reconnect_ms;
+	uint64_t silent = tm->heard_ms + jm->config.heartbeat_timeout_ms;
+	return tm->beat_ms < silent ? tm->beat_ms : silent;
+}
+
+uint64_t jm_wake_ms(const struct jm *jm)
+{
+	uint64_t wake = UINT64_MAX;
+	for (size_t i = 0; i < jm->tms.n; i++) {
+		uint64_t at = tm_wake_ms(jm, jm->tms.at[i]);
+		wake = at < wake ? at : wake;
+	}
+	if (jm->role == JM_IS_LEADING) {
+		for (size_t i = 0; i < jm->n_jobs; i++) {
+			uint64_t at = job_wake_ms(jm->jobs[i], jm->config.commit_timeout_ms);
+			wake = at < wake ? at : wake;
+		}
+		uint64_t at = cleanup_wake_ms(&jm->cleanup);
+		wake = at < wake ? at : wake;
+		wake = jm->reread_ms && jm->reread_ms < wake ? jm->reread_ms : wake;
+	}
+	/* What is overdue waits for an event that only time cannot bring: do not spin. */
+	return wake <= jm->now_ms ? jm->now_ms + 1 : wake;
+}

@@ -1,0 +1,44 @@
+/*
+ * job_inside - what job.c, job_decide.c and job_command.c share. Nobody else includes it.
+ */
+#ifndef JOBMANAGER_JOB_INSIDE_H
+#define JOBMANAGER_JOB_INSIDE_H
+
+#include "jobmanager/job.h"
+
+enum { RUN_KEY = 0, SPEC_KEY, DONE_KEY, RESOLVE_KEY };
+void job_key(const struct job *job, int which, char out[JM_KEY_MAX]);
+void cleanup_key(const struct job *job, uint64_t seq, char out[JM_KEY_MAX]);
+
+/* "wordcount/1a2b3c4d" for trace lines; borrowed from `out`. */
+enum { JOB_TAG_MAX = SPEC_NAME_MAX + 16 };
+const char *job_tag(const struct job *job, char out[JOB_TAG_MAX]);
+
+bool part_online(const struct job_part *part);
+unsigned job_n_parts(const struct job *job);
+/* The number of a part over all regions. */
+unsigned job_flat(const struct job *job, unsigned region, unsigned part);
+bool job_all_running(const struct job *job);
+bool job_all_at_end(const struct job *job);
+/* The newest checkpoint that every sink of every region is known to have committed. */
+struct ckpt_id job_committed(const struct job *job);
+
+/* The first failure of an attempt counts; later ones are its consequences. */
+void region_fail(struct job *job, unsigned region, const struct doc_failure *failure, bool corrupt);
+void job_freeze(struct job *job, const struct job_env *env, const char *why);
+void add_leftover(struct job *job, struct tm *tm, uint32_t region, struct attempt attempt);
+
+/* job_decide.c: draft, and ask for it to be recorded. */
+void job_decide(struct job *job, const struct job_env *env);
+/* When a last checkpoint that was given up may be tried again; 0: none waits. */
+uint64_t job_final_wake_ms(const struct job *job);
+/* job_command.c: send what the recorded document calls for and was not sent. */
+void job_command(struct job *job, const struct job_env *env);
+void job_send_abort(struct job *job, const struct job_env *env, struct ckpt_id id);
+/* Used by planted bugs only: what must never happen. */
+void job_send_cancel(const struct job *job, const struct job_env *env, struct tm *tm,
+		     uint32_t region, struct attempt attempt);
+void job_send_prepare(const struct job *job, const struct doc *doc, const struct job_env *env,
+		      unsigned region, unsigned part, struct tm *tm);
+
+#endif

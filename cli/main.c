@@ -35,41 +35,6 @@ static const char exit_statuses[] =
 	"exit status: 0 ok; 1 refused or failed; 2 wrong command line; 3 no JobManager answers or\n"
 	"leads; 4 no such job or process; 5 the job that was waited for did not finish\n";
 
-int cli_fail(const struct err *e)
-{
-	fprintf(stderr, "weir: %s\n", e->text);
-	switch (e->code) {
-	case ERR_UNAVAILABLE:
-	case ERR_NOTSENT:
-	case ERR_UNKNOWN:
-		return CLI_UNREACHABLE;
-	case ERR_NOTFOUND:
-		return CLI_NOT_FOUND;
-	case ERR_OK:
-	case ERR_AGAIN:
-	case ERR_CONFLICT:
-	case ERR_FENCED:
-	case ERR_EXISTS:
-	case ERR_INVALID:
-	case ERR_DENIED:
-	case ERR_LIMIT:
-	case ERR_CORRUPT:
-	case ERR_IO:
-	case ERR_CANCELED:
-	case ERR_COUNT:
-		break;
-	}
-	return CLI_FAILED;
-}
-
-void cli_print_json(json_t *value)
-{
-	char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
-	puts(text ? text : "null");
-	free(text);
-	json_decref(value);
-}
-
 /* ---- help ---- */
 
 static void print_overview(void)
@@ -81,8 +46,7 @@ static void print_overview(void)
 	puts("  version       print the version\n"
 	     "  help COMMAND  explain a command, with examples\n\n"
 	     "A first job, on this machine:\n"
-	     "  weir local --dir /tmp/w --detach          start a cluster; prints its addresses\n"
-	     "  export WEIR_SERVER=127.0.0.1:8081          one of them, or several with commas\n"
+	     "  weir local --dir /tmp/w --port 8081 --detach\n"
 	     "  weir run examples/wordcount.json --wait\n"
 	     "  weir local stop --dir /tmp/w\n");
 	fputs(exit_statuses, stdout);

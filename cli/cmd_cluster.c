@@ -1,0 +1,83 @@
+/* taskmanagers, leader - the cluster itself. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/table.h"
+
+static int taskmanagers(struct cli *c)
+{
+	struct err e = {0};
+	json_t *all, *tm;
+	size_t i;
+	if (client_call(c->client, "GET", "/v1/taskmanagers", NULL, &all, &e))
+		return cli_fail(&e);
+	if (c->json) {
+		cli_print_json(all);
+		return CLI_OK;
+	}
+	struct table t = {0};
+	char slots[TABLE_CELL_MAX], unused[TABLE_CELL_MAX], beat[TABLE_CELL_MAX];
+	table_row(&t, "TASKMANAGER", "ADDRESS", "SLOTS", "FREE", "LAST BEAT (UTC)", NULL);
+	json_array_foreach (json_object_get(all, "taskmanagers"), i, tm) {
+		table_row(&t, table_text(tm, "id"), table_text(tm, "path"),
+			  table_number(table_integer(tm, "slotsNumber", 0), slots),
+			  table_number(table_integer(tm, "freeSlots", 0), unused),
+			  table_time(table_integer(tm, "timeSinceLastHeartbeat", -1), beat), NULL);
+	}
+	table_print(&t);
+	json_decref(all);
+	return CLI_OK;
+}
+
+static void member_row(struct table *t, const json_t *m, const char *leader)
+{
+	const char *id = table_text(m, "id");
+	table_row(t, id, strcmp(id, leader) == 0 ? "leader" : "standby", table_text(m, "address"),
+		  table_text(m, "clusterAddress"), NULL);
+}
+
+static int leader(struct cli *c)
+{
+	struct err e = {0};
+	json_t *all, *m;
+	size_t i;
+	if (client_call(c->client, "GET", "/v1/cluster", NULL, &all, &e))
+		return cli_fail(&e);
+	const json_t *leads = json_object_get(all, "leader");
+	bool known = json_is_object(leads);
+	if (c->json) {
+		cli_print_json(all);
+		return known ? CLI_OK : CLI_UNREACHABLE;
+	}
+	const char *id = table_text(leads, "id");
+	if (known)
+		printf("%s leads, epoch %" PRId64 "\n", id, table_integer(leads, "epoch", 0));
+	else
+		printf("nobody leads\n");
+	struct table t = {0};
+	table_row(&t, "JOBMANAGER", "ROLE", "ADDRESS", "CLUSTER ADDRESS", NULL);
+	json_array_foreach (json_object_get(all, "members"), i, m)
+		member_row(&t, m, id);
+	table_print(&t);
+	json_decref(all);
+	return known ? CLI_OK : CLI_UNREACHABLE;
+}
+
+const struct command cluster_commands[] = {
+	{.name = "taskmanagers",
+	 .args = "",
+	 .summary = "the TaskManagers and their slots",
+	 .run = taskmanagers,
+	 .help = "  weir taskmanagers\n"
+		 "  weir taskmanagers --json | jq '[.taskmanagers[].freeSlots] | add'\n"},
+	{.name = "leader",
+	 .args = "",
+	 .summary = "who leads, and who stands by",
+	 .run = leader,
+	 .help = "Status 3 if nobody leads now.\n\n"
+		 "  weir leader\n"
+		 "  weir leader --json | jq -r .leader.id\n"},
+	{0}};

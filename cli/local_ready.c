@@ -1,0 +1,90 @@
+#include "cli/local_ready.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/client.h"
+#include "cli/table.h"
+#include "world/world.h"
+
+enum { PROBE_MS = 2000, STEP_MS = 15 };
+
+static bool answers(struct cli *c, const char *address, const char *path, json_t **out)
+{
+	int status = 0;
+	json_t *body = NULL;
+	if (client_probe(c->client, address, path, PROBE_MS, &status, &body, NULL))
+		return false;
+	if (out && status == 200)
+		*out = body;
+	else
+		json_decref(body);
+	return status == 200;
+}
+
+static bool lists(const json_t *all, const char *id)
+{
+	json_t *tm;
+	size_t i;
+	json_array_foreach (json_object_get(all, "taskmanagers"), i, tm)
+		if (strcmp(table_text(tm, "id"), id) == 0)
+			return true;
+	return false;
+}
+
+static bool registered(struct cli *c, const struct local_cluster *l, const char *id)
+{
+	json_t *jm;
+	size_t i;
+	json_array_foreach (local_cluster_entries(l, LOCAL_JOBMANAGER), i, jm) {
+		json_t *all = NULL;
+		if (!local_entry_alive(jm) ||
+		    !answers(c, table_text(jm, "address"), "/v1/taskmanagers", &all))
+			continue;
+		bool there = lists(all, id);
+		json_decref(all);
+		return there;
+	}
+	return false;
+}
+
+static bool ready(struct cli *c, const struct local_cluster *l, const json_t *entry,
+		  enum local_kind kind)
+{
+	switch (kind) {
+	case LOCAL_ETCD:
+		return answers(c, table_text(entry, "address"), "/health", NULL);
+	case LOCAL_JOBMANAGER:
+		return answers(c, table_text(entry, "address"), "/readyz", NULL);
+	case LOCAL_TASKMANAGER:
+		return registered(c, l, table_text(entry, "name"));
+	}
+	return false;
+}
+
+static enum errc ended(const struct local_cluster *l, const json_t *entry, struct err *e)
+{
+	char *words = local_cluster_last_words(l, entry);
+	enum errc rc = err_set(e, ERR_INVALID, "%s ended while it started; its last words:\n%s",
+			       table_text(entry, "name"), words);
+	free(words);
+	return rc;
+}
+
+enum errc local_await(struct cli *c, const struct local_cluster *l, const json_t *entry,
+		      enum local_kind kind, const bool *stop, struct err *e)
+{
+	uint64_t deadline = world_now_ms(c->world) + LOCAL_READY_MS;
+	while (!*stop) {
+		if (ready(c, l, entry, kind))
+			return ERR_OK;
+		if (!local_entry_alive(entry))
+			return ended(l, entry, e);
+		if (world_now_ms(c->world) > deadline)
+			return err_set(e, ERR_IO, "%s was not ready after %d s; see %s/logs",
+				       table_text(entry, "name"), LOCAL_READY_MS / 1000,
+				       local_cluster_dir(l));
+		client_pause(c->client, STEP_MS);
+	}
+	return err_set(e, ERR_CANCELED, "stopped");
+}

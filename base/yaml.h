@@ -26,9 +26,9 @@ enum { YAML_DEPTH_MAX = 64, YAML_NODES_MAX = 200000 };
 /* One YAML document. An empty one is JSON null. *out is the caller's (json_decref). */
 MUST_CHECK enum errc yaml_to_json(const char *text, size_t len, json_t **out, struct err *e);
 
-/* The document in a file of at most `max` bytes: JSON if the name ends in .json, YAML if in
- * .yaml or .yml, else JSON if the text begins with '{' or '['. "-" is the standard input. Errors name the
- * file. */
+/* The document in a file of at most `max` bytes: JSON if the name ends in .json, YAML if in .yaml
+ * or .yml, else JSON if the text begins with '{' or '['. "-" is the standard input. Errors name
+ * the file. */
 MUST_CHECK enum errc yaml_read_file(const char *path, size_t max, json_t **out, struct err *e);
 
 #endif

@@ -131,7 +131,7 @@ static void print_exceptions(const json_t *all)
 	}
 }
 
-/* The parts that are not the job itself may be missing (no checkpoint yet): then they are not shown. */
+/* The parts that are not the job itself may be missing: then they are not shown. */
 static json_t *part(struct cli *c, const char *rest)
 {
 	char path[PATH_MAX_BYTES];

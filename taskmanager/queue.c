@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- sleeping ---- */
@@ -52,11 +53,12 @@ void waker_drain(struct waker *w)
 	(void)n; /* nothing there: the wake-up is still on its way and will cost one empty round */
 }
 
-void waker_wait(struct waker *w, int fd, short events, int timeout_ms)
+void waker_wait(struct waker *w, int fd, short events, int64_t timeout_ns)
 {
+	struct timespec t = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
 	struct pollfd p[2] = {{.fd = w->fd, .events = POLLIN}, {.fd = fd, .events = events}};
 
-	(void)poll(p, fd >= 0 ? 2 : 1, timeout_ms);
+	(void)ppoll(p, fd >= 0 ? 2 : 1, timeout_ns >= 0 ? &t : NULL, NULL);
 	waker_cancel(w);
 }
 

@@ -40,8 +40,8 @@ void waker_fini(struct waker *w);
 void waker_wake(struct waker *w); /* any thread */
 void waker_prepare(struct waker *w);
 void waker_cancel(struct waker *w);
-/* Until woken, `fd` (-1: none) has one of `events`, or timeout_ms (-1: no limit) passed. */
-void waker_wait(struct waker *w, int fd, short events, int timeout_ms);
+/* Until woken, `fd` (-1: none) has one of `events`, or timeout_ns (-1: no limit) passed. */
+void waker_wait(struct waker *w, int fd, short events, int64_t timeout_ns);
 /* For owners that poll `fd` themselves: call when it was readable. */
 void waker_drain(struct waker *w);
 

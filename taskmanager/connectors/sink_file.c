@@ -335,10 +335,9 @@ static void roll_back(struct sink_file *s, struct ckpt_id only)
 {
 	size_t kept = 0;
 	for (size_t i = 0; i < s->n_pending; i++) {
-		if (only.v && s->pending[i].name.checkpoint.v != only.v)
+		bool stays = only.v && s->pending[i].name.checkpoint.v != only.v;
+		if (stays || commit_discard(&s->commit, &s->pending[i].name, NULL))
 			s->pending[kept++] = s->pending[i];
-		else
-			(void)commit_discard(&s->commit, &s->pending[i].name, NULL);
 	}
 	s->n_pending = kept;
 }

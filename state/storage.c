@@ -112,7 +112,9 @@ enum errc storage_open(const struct storage_config *c, struct storage **out, str
 		return err_set(e, ERR_INVALID, "no storage URL");
 	if (text_starts(c->url, "file://"))
 		return storage_open_file(c, out, e);
-	return err_set(e, ERR_INVALID, "storage URL \"%s\": not file://", c->url);
+	if (text_starts(c->url, "s3://"))
+		return storage_open_s3(c, out, e);
+	return err_set(e, ERR_INVALID, "storage URL \"%s\": neither file:// nor s3://", c->url);
 }
 
 void storage_close(struct storage *s)

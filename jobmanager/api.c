@@ -1,0 +1,510 @@
+/* The user listener: REST, and what waits for the brain's answer. */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "jobmanager/node_inside.h"
+#include "jobmanager/show.h"
+#include "rest/reply.h"
+#include "rest/views.h"
+
+enum { EXCEPTIONS_SHOWN = 20 };
+
+static const char no_leader[] =
+	"Service temporarily unavailable due to an ongoing leader election. Please refresh.";
+
+/* ---- requests that wait ---- */
+
+struct waiting *waiting_add(struct jm_node *n, struct world_request *r, int kind)
+{
+	struct waiting *x = mem_alloc(sizeof(*x));
+	x->node = n;
+	x->request = r;
+	x->token = n->next_token++;
+	x->kind = kind;
+	list_append(&n->waiting, &x->hook);
+	return x;
+}
+
+void waiting_drop(struct waiting *x)
+{
+	if (x->kind == WAIT_BARRIER && x->barrier.impl != NULL)
+		ha_barrier_cancel(x->node->ha, &x->barrier);
+	list_remove(&x->hook);
+	free(x->body);
+	free((struct route_match *)(uintptr_t)x->match);
+	free(x);
+}
+
+static struct waiting *waiting_find(struct jm_node *n, uint64_t token)
+{
+	list_each (struct waiting, x, &n->waiting, hook) {
+		if (x->token == token)
+			return x;
+	}
+	return NULL;
+}
+
+/* To the next leader; a request that another JobManager passed on goes back to it instead. */
+static void pass_on(struct jm_node *n, struct world_request *r, bool repeatable, const char *body)
+{
+	if (proxy_forwarded(r))
+		reply_later(n->w, r, "%s", no_leader);
+	else
+		proxy_forward(n->proxy, r, repeatable, body);
+}
+
+static bool elsewhere(enum errc code)
+{
+	return code == ERR_FENCED || code == ERR_CANCELED;
+}
+
+static void answer_error(struct jm_node *n, struct world_request *r, enum errc code,
+			 const char *text)
+{
+	struct err e = {.code = code};
+	snprintf(e.text, sizeof(e.text), "%s", text);
+	reply_err(n->w, r, &e);
+}
+
+static void answer_ok(struct waiting *x)
+{
+	json_t *value = x->kind == WAIT_SUBMIT ? json_pack("{s:s}", "jobid", x->job.hex)
+					       : json_object();
+	reply_json(x->node->w, x->request, x->kind == WAIT_REPORTS ? 200 : 202, value);
+}
+
+void api_reply(struct jm_node *n, uint64_t token, enum errc code, const char *text)
+{
+	struct waiting *x = waiting_find(n, token);
+	if (x == NULL)
+		return; /* its client has gone */
+	if (code == ERR_OK)
+		answer_ok(x);
+	else if (elsewhere(code) && x->kind != WAIT_REPORTS) /* a submission has its id */
+		pass_on(n, x->request, true, x->body);
+	else
+		answer_error(n, x->request, code, text);
+	waiting_drop(x);
+}
+
+void api_not_leading(struct jm_node *n)
+{
+	list_each_safe (struct waiting, x, &n->waiting, hook) {
+		switch (x->kind) {
+		case WAIT_SUBMIT:
+			pass_on(n, x->request, true, x->body);
+			break;
+		case WAIT_CANCEL:
+			pass_on(n, x->request, true, NULL);
+			break;
+		case WAIT_REPORTS:
+			reply_later(n->w, x->request, "this JobManager does not lead any more");
+			break;
+		case WAIT_BARRIER:
+			pass_on(n, x->request, x->match->route->repeatable, NULL);
+			break;
+		}
+		waiting_drop(x);
+	}
+}
+
+void api_fini(struct jm_node *n)
+{
+	list_each_safe (struct waiting, x, &n->waiting, hook)
+		waiting_drop(x);
+}
+
+/* ---- answers that need proof that we still lead ---- */
+
+static void barrier_done(struct ha_barrier *b)
+{
+	struct waiting *x = MEM_OWNER(b, struct waiting, barrier);
+	struct jm_node *n = x->node;
+	struct world_request *r = x->request;
+	enum errc code = b->err.code;
+	struct route_match m = *x->match;
+	r->owner = n; /* the mark: after its barrier */
+	if (code == ERR_OK)
+		m.route->handle(n, r, &m);
+	else if (elsewhere(code))
+		pass_on(n, r, m.route->repeatable, NULL);
+	else
+		reply_later(n->w, r, "%s", no_leader);
+	waiting_drop(x);
+}
+
+/* True: the request was put behind a barrier, and comes again when that is done. What it asked
+ * about may have been changed by a leader that we do not know of yet. */
+static bool behind_barrier(struct jm_node *n, struct world_request *r, const struct route_match *m)
+{
+	if (r->owner == n)
+		return false;
+	struct waiting *x = waiting_add(n, r, WAIT_BARRIER);
+	x->match = mem_copy(m, sizeof(*m));
+	x->barrier.done = barrier_done;
+	ha_barrier(n->ha, &x->barrier);
+	return true;
+}
+
+/* ---- one job ---- */
+
+static void not_found(struct jm_node *n, struct world_request *r, const struct route_match *m)
+{
+	struct jm_cluster_view c;
+	jm_view_cluster(n->jm, &c);
+	if (!c.done_loaded)
+		reply_later(n->w, r, "the finished jobs have not been read yet");
+	else if (!behind_barrier(n, r, m))
+		reply_error(n->w, r, 404, "Job %s not found", m->params[0]);
+}
+
+/* Looks it up; false: the request was answered, or waits. */
+static bool find_job(struct jm_node *n, struct world_request *r, const struct route_match *m,
+		     struct jm_job_view *out)
+{
+	struct job_id id;
+	struct err e = {0};
+	if (job_id_parse(m->params[0], &id, &e)) {
+		reply_error(n->w, r, 400, "job id: %s", e.text);
+		return false;
+	}
+	if (!jm_view_job(n->jm, &id, out) || !out->accepted) {
+		not_found(n, r, m);
+		return false;
+	}
+	return !out->terminal || !behind_barrier(n, r, m);
+}
+
+static void on_job(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct jm_job_view v;
+	if (find_job(n, r, m, &v))
+		reply_json(n->w, r, 200, show_job(n, &v));
+}
+
+static void on_status(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct jm_job_view v;
+	if (find_job(n, r, m, &v))
+		reply_json(n->w, r, 200, json_pack("{s:s}", "status", v.status));
+}
+
+static void on_plan(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct jm_job_view v;
+	if (find_job(n, r, m, &v))
+		reply_json(n->w, r, 200, show_plan(n, &v));
+}
+
+static void on_job_config(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct jm_job_view v;
+	if (find_job(n, r, m, &v))
+		reply_json(n->w, r, 200, show_job_config(n, &v));
+}
+
+static void on_specification(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct jm_job_view v;
+	if (!find_job(n, r, m, &v))
+		return;
+	if (v.spec)
+		reply_json(n->w, r, 200, json_incref(v.spec->source));
+	else
+		reply_error(n->w, r, 404, "the specification is not kept any more");
+}
+
+static void on_checkpoints(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct jm_job_view v;
+	if (find_job(n, r, m, &v))
+		reply_json(n->w, r, 200, show_checkpoints(n, &v));
+}
+
+static void on_checkpoints_config(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct jm_job_view v;
+	if (!find_job(n, r, m, &v))
+		return;
+	if (v.spec && v.spec->checkpointing.enabled)
+		reply_json(n->w, r, 200,
+			   view_checkpoints_config(v.spec, n->blobs->root ? n->blobs->root : ""));
+	else
+		reply_error(n->w, r, 404, "Checkpointing has not been enabled.");
+}
+
+static void on_exceptions(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct jm_job_view v;
+	char text[16];
+	uint64_t max = EXCEPTIONS_SHOWN;
+	if (route_query(r->query, "maxExceptions", text, sizeof(text)) &&
+	    text_u64(text, &max, NULL)) {
+		reply_error(n->w, r, 400, "maxExceptions: must be a whole number");
+		return;
+	}
+	if (find_job(n, r, m, &v))
+		reply_json(n->w, r, 200, show_exceptions(n, &v, max > 1000 ? 1000 : (unsigned)max));
+}
+
+static void cancel(struct jm_node *n, struct world_request *r, const struct route_match *m)
+{
+	struct jm_job_view v;
+	struct job_id id;
+	if (!find_job(n, r, m, &v))
+		return;
+	if (v.doc->status == DOC_CANCELED) {
+		reply_json(n->w, r, 202, json_object());
+		return;
+	}
+	if (v.terminal) {
+		reply_error(n->w, r, 409, "Job %s already reached another terminal state (%s).",
+			    m->params[0], v.status);
+		return;
+	}
+	id = v.doc->job;
+	struct waiting *x = waiting_add(n, r, WAIT_CANCEL);
+	struct jm_event ev = {.kind = JM_CANCEL, .token = x->token, .job = id};
+	node_step(n, &ev);
+}
+
+static void on_patch(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	char mode[16] = "cancel";
+	(void)route_query(r->query, "mode", mode, sizeof(mode));
+	if (strcmp(mode, "cancel") == 0)
+		cancel(n, r, m);
+	else
+		reply_error(n->w, r, 400, "mode: must be cancel, is \"%s\"", mode);
+}
+
+static void on_yarn_cancel(void *owner, struct world_request *r, const struct route_match *m)
+{
+	cancel(owner, r, m);
+}
+
+/* ---- submission ---- */
+
+/* The document with an id in it: the client's, or one chosen here, so that whoever repeats the
+ * request repeats the same job. */
+static enum errc identify(struct jm_node *n, json_t *doc, struct job_id *out, struct err *e)
+{
+	const char *text;
+	enum errc rc = json_get_text_or(doc, "", "jobId", NULL, &text, e);
+	if (rc)
+		return rc;
+	if (text)
+		return job_id_parse(text, out, e) ? err_wrap(e, ERR_INVALID, "jobId") : ERR_OK;
+	job_id_make(world_rand64(n->w), world_rand64(n->w), out);
+	json_object_set_new(doc, "jobId", json_string(out->hex));
+	return ERR_OK;
+}
+
+static enum errc read_spec(struct jm_node *n, const struct world_request *r, json_t **doc,
+			   struct job_id *id, struct spec **spec, struct err *e)
+{
+	if (r->body_len > LIMIT_SPEC_BYTES)
+		return err_set(e, ERR_LIMIT,
+			       "the specification has %zu bytes, at most %d are accepted",
+			       r->body_len, LIMIT_SPEC_BYTES);
+	enum errc rc = json_parse(r->body, r->body_len, doc, e);
+	if (rc == ERR_OK && !json_is_object(*doc))
+		rc = err_set(e, ERR_INVALID, "the document: must be an object");
+	if (rc == ERR_OK)
+		rc = identify(n, *doc, id, e);
+	if (rc == ERR_OK)
+		rc = spec_parse(*doc, spec, e);
+	return rc;
+}
+
+static void submit(struct jm_node *n, struct world_request *r, const json_t *doc,
+		   const struct job_id *id, const struct spec *spec)
+{
+	char *body = json_text(doc);
+	if (!node_leads(n)) {
+		pass_on(n, r, true, body);
+		free(body);
+		return;
+	}
+	struct waiting *x = waiting_add(n, r, WAIT_SUBMIT);
+	struct jm_event ev = {
+		.kind = JM_SUBMIT, .token = x->token, .job = *id, .spec = spec->source};
+	x->job = *id;
+	x->body = body;
+	node_step(n, &ev);
+}
+
+static void on_submit(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	json_t *doc = NULL;
+	struct spec *spec = NULL;
+	struct job_id id;
+	struct err e = {0};
+	(void)m;
+	if (read_spec(n, r, &doc, &id, &spec, &e))
+		reply_err(n->w, r, &e);
+	else
+		submit(n, r, doc, &id, spec);
+	spec_destroy(spec);
+	json_decref(doc);
+}
+
+/* ---- lists and the cluster ---- */
+
+static void on_jobs(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	reply_json(n->w, r, 200, show_job_ids(n));
+}
+
+static void on_jobs_overview(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	reply_json(n->w, r, 200, show_jobs(n));
+}
+
+static void on_taskmanagers(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	reply_json(n->w, r, 200, show_taskmanagers(n));
+}
+
+static void on_overview(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	reply_json(n->w, r, 200, show_overview(n));
+}
+
+static void on_config(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	reply_json(n->w, r, 200, view_config());
+}
+
+static void on_own_config(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	reply_json(n->w, r, 200,
+		   n->config.settings ? json_deep_copy(n->config.settings) : json_array());
+}
+
+static void on_cluster(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	reply_json(n->w, r, 200, show_cluster(n));
+}
+
+static void on_healthz(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	reply_json(n->w, r, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+/* Ready: it can answer, itself or through the leader, or it would once somebody leads. */
+static void on_readyz(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct ha_status s;
+	(void)m;
+	ha_status(n->ha, &s);
+	if (n->resigning)
+		reply_later(n->w, r, "stopping");
+	else if (n->role == HA_STARTING)
+		reply_later(n->w, r, "not in the queue of JobManagers yet: %s",
+			    s.trouble[0] ? s.trouble : "starting");
+	else
+		reply_json(n->w, r, 200, json_pack("{s:s}", "status", "ready"));
+}
+
+/* ---- the listener ---- */
+
+const struct route api_routes[] = {
+	{"GET", "/v1/overview", on_overview, false, true, "counters of the cluster"},
+	{"GET", "/v1/config", on_config, true, true, "what a dashboard needs to start"},
+	{"GET", "/v1/jobmanager/config", on_own_config, true, true,
+	 "this JobManager's settings, secrets masked"},
+	{"POST", "/v1/jobs", on_submit, true, false,
+	 "submit a job specification; 202 once it is durable"},
+	{"GET", "/v1/jobs", on_jobs, false, true, "ids and states"},
+	{"GET", "/v1/jobs/overview", on_jobs_overview, false, true, "all jobs"},
+	{"GET", "/v1/jobs/:id", on_job, false, true, "one job: vertices, tasks, plan"},
+	{"PATCH", "/v1/jobs/:id", on_patch, false, true,
+	 "mode=cancel: cancel it; 202 once that is durable"},
+	{"GET", "/v1/jobs/:id/yarn-cancel", on_yarn_cancel, false, true,
+	 "the same, for dashboards"},
+	{"GET", "/v1/jobs/:id/status", on_status, false, true, "its state alone"},
+	{"GET", "/v1/jobs/:id/plan", on_plan, false, true, "vertices and edges"},
+	{"GET", "/v1/jobs/:id/config", on_job_config, false, true,
+	 "parallelism and restart strategy"},
+	{"GET", "/v1/jobs/:id/specification", on_specification, false, true,
+	 "the specification as accepted"},
+	{"GET", "/v1/jobs/:id/checkpoints", on_checkpoints, false, true,
+	 "statistics, newest first"},
+	{"GET", "/v1/jobs/:id/checkpoints/config", on_checkpoints_config, false, true,
+	 "as configured"},
+	{"GET", "/v1/jobs/:id/exceptions", on_exceptions, false, true,
+	 "failures, newest first; maxExceptions=n"},
+	{"GET", "/v1/taskmanagers", on_taskmanagers, false, true, "TaskManagers and their slots"},
+	{"GET", "/v1/cluster", on_cluster, true, true, "JobManagers, who leads, etcd's health"},
+	{"GET", "/healthz", on_healthz, true, true, "200 while the process works"},
+	{"GET", "/readyz", on_readyz, true, true, "200 once it is in the queue of JobManagers"},
+	{.method = NULL}};
+
+void api_on_request(struct world_server *s, struct world_request *r)
+{
+	struct jm_node *n = MEM_OWNER(s, struct jm_node, user);
+	struct route_match m;
+	r->owner = NULL;
+	switch (route_find(api_routes, r->method, r->path, &m)) {
+	case ROUTE_FOUND:
+		if (m.route->local || node_leads(n))
+			m.route->handle(n, r, &m);
+		else
+			pass_on(n, r, m.route->repeatable, NULL);
+		break;
+	case ROUTE_NOT_FOUND:
+		reply_error(n->w, r, 404, "Not found: %.200s", r->path);
+		break;
+	case ROUTE_METHOD:
+		reply_error(n->w, r, 405, "Method %.16s is not allowed for %.200s", r->method,
+			    r->path);
+		break;
+	}
+}
+
+void api_on_gone(struct world_server *s, struct world_request *r)
+{
+	struct jm_node *n = MEM_OWNER(s, struct jm_node, user);
+	if (proxy_gone(n->proxy, r))
+		return;
+	list_each_safe (struct waiting, x, &n->waiting, hook) {
+		if (x->request == r) {
+			waiting_drop(x);
+			return;
+		}
+	}
+}

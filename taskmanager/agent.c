@@ -371,6 +371,11 @@ static void worker_welcome(struct agent *a, struct worker *k)
 		json_object_update(settings, more);
 		json_decref(more);
 	}
+	if (a->config->slot_bytes)
+		json_object_set_new(
+			settings, "memoryBytes",
+			json_integer((json_int_t)(a->config->slot_bytes *
+						  agent_item_slots(&a->core, k->item))));
 	json_object_set_new(settings, "taskManager", json_string(a->config->id));
 	json_object_set_new(settings, "instance", json_string(a->core.options.instance));
 	struct control_command_msg m = {.kind = CONTROL_WELCOME,

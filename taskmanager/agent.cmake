@@ -5,3 +5,7 @@ weir_library(NAME taskmanager_agent DIR taskmanager
 
 # The data port of a TaskManager: real sockets, so it stays out of the simulator.
 weir_library(NAME dataport DIR taskmanager SOURCES dataport.c DEPENDS base preface)
+
+add_executable(weir-taskmanager main.c)
+target_link_libraries(weir-taskmanager PRIVATE taskmanager_agent dataport connectors engine state world
+	PkgConfig::CURL)

@@ -47,6 +47,7 @@ struct agent_config {
 	const char *const *worker_env;  /* NULL-ended additions, or NULL */
 	const char *log_dir; /* worker output goes to DIR/worker-...log; NULL: inherited */
 	const json_t *worker_settings; /* object merged over the welcome's; NULL: nothing */
+	uint64_t slot_bytes;           /* memory of one slot, told to workers; 0: not told */
 	const struct world_tls *tls;   /* to the JobManagers; NULL: plain HTTP */
 	/* The storage named by a welcome, to read its cookie. The port is borrowed until the next call
 	 * or the agent's end. NULL with e set if the URL is not usable. */

@@ -262,6 +262,8 @@ const struct control_item *agent_item_of(const struct agent_core *c, uint64_t it
 unsigned agent_item_count(const struct agent_core *c);
 const struct control_item *agent_item_at(const struct agent_core *c, unsigned i, uint64_t *out_item,
 					 enum agent_worker *out_worker);
+/* How many slots an item takes; 0 if there is no such item. */
+uint32_t agent_item_slots(const struct agent_core *c, uint64_t item);
 uint32_t agent_slots_used(const struct agent_core *c);
 
 #endif

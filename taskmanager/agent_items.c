@@ -91,6 +91,12 @@ const struct control_item *agent_item_of(const struct agent_core *c, uint64_t it
 	return it ? &it->c : NULL;
 }
 
+uint32_t agent_item_slots(const struct agent_core *c, uint64_t item)
+{
+	struct agent_item *it = item_by_id(c, item);
+	return it ? it->slots : 0;
+}
+
 unsigned agent_item_count(const struct agent_core *c)
 {
 	return c->n_items;

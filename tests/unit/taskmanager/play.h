@@ -125,9 +125,9 @@ static inline void play_child(int lines, int sockets, const struct op_type *cons
 	_exit(worker_main(more, 0, argv));
 }
 
-/* Descriptors 3 and 4 of this process must be taken (by the listener and what follows). */
+/* `root` NULL: a new directory. Workers' own operators beside the built-in ones: `more`. */
 static inline void play_begin(struct play *p, unsigned n, const struct op_type *const *more,
-			      const char *extra)
+			      const char *extra, const char *root)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(a);
@@ -135,8 +135,8 @@ static inline void play_begin(struct play *p, unsigned n, const struct op_type *
 	memset(p, 0, sizeof(*p));
 	p->n = n;
 	p->extra = extra;
-	snprintf(p->root, sizeof(p->root), "/tmp/weir-engine-XXXXXX");
-	play_check(mkdtemp(p->root), "%s", strerror(errno));
+	snprintf(p->root, sizeof(p->root), "%s", root ? root : "/tmp/weir-engine-XXXXXX");
+	play_check(root || mkdtemp(p->root), "%s", strerror(errno));
 	p->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	play_check(bind(p->listener, (struct sockaddr *)&a, sizeof(a)) == 0 &&
 			   listen(p->listener, 16) == 0,
@@ -296,11 +296,33 @@ static inline void play_deploy(struct play *p, const char *spec, const char *con
 	}
 }
 
-/* Every worker has ended by itself with status 0. Removes the root. */
-static inline void play_end(struct play *p)
+static inline void play_remove(const struct play *p)
 {
 	char *command = mem_printf("rm -rf %s", p->root);
 
+	play_check(system(command) == 0, "rm");
+	free(command);
+}
+
+/* Kill them all; the root stays. */
+static inline void play_kill(struct play *p)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		kill(p->workers[i].pid, SIGKILL);
+	shutdown(p->listener, SHUT_RDWR);
+	pthread_join(p->thread, NULL);
+	close(p->listener);
+	for (unsigned i = 0; i < p->n; i++) {
+		waitpid(p->workers[i].pid, NULL, 0);
+		close(p->workers[i].lines);
+		close(p->workers[i].sockets);
+		buf_fini(&p->workers[i].in);
+	}
+}
+
+/* Every worker has ended by itself with status 0. Removes the root. */
+static inline void play_end(struct play *p)
+{
 	shutdown(p->listener, SHUT_RDWR);
 	pthread_join(p->thread, NULL);
 	close(p->listener);
@@ -313,8 +335,7 @@ static inline void play_end(struct play *p)
 		close(p->workers[i].sockets);
 		buf_fini(&p->workers[i].in);
 	}
-	play_check(system(command) == 0, "rm");
-	free(command);
+	play_remove(p);
 }
 
 #endif

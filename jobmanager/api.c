@@ -74,8 +74,8 @@ static void answer_error(struct jm_node *n, struct world_request *r, enum errc c
 
 static void answer_ok(struct waiting *x)
 {
-	json_t *value = x->kind == WAIT_SUBMIT ? json_pack("{s:s}", "jobid", x->job.hex)
-					       : json_object();
+	json_t *value =
+		x->kind == WAIT_SUBMIT ? json_pack("{s:s}", "jobid", x->job.hex) : json_object();
 	reply_json(x->node->w, x->request, x->kind == WAIT_REPORTS ? 200 : 202, value);
 }
 
@@ -322,7 +322,8 @@ static enum errc read_spec(struct jm_node *n, const struct world_request *r, jso
 		return err_set(e, ERR_LIMIT,
 			       "the specification has %zu bytes, at most %d are accepted",
 			       r->body_len, LIMIT_SPEC_BYTES);
-	enum errc rc = json_parse(r->body, r->body_len, doc, e);
+	const char *body = n->body ? n->body : r->body;
+	enum errc rc = json_parse(body, n->body ? strlen(body) : r->body_len, doc, e);
 	if (rc == ERR_OK && !json_is_object(*doc))
 		rc = err_set(e, ERR_INVALID, "the document: must be an object");
 	if (rc == ERR_OK)
@@ -494,6 +495,14 @@ void api_on_request(struct world_server *s, struct world_request *r)
 			    r->path);
 		break;
 	}
+}
+
+void api_again(void *node, struct world_request *r, const char *body)
+{
+	struct jm_node *n = node;
+	n->body = body;
+	api_on_request(&n->user, r);
+	n->body = NULL;
 }
 
 void api_on_gone(struct world_server *s, struct world_request *r)

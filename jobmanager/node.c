@@ -451,7 +451,10 @@ static void note_leader(struct jm_node *n)
 		l.epoch = m->create_revision;
 	}
 	n->leader = l;
-	proxy_leader(n->proxy, l.epoch && !l.self ? l.user_address : NULL, l.epoch);
+	if (l.self)
+		proxy_ours(n->proxy, api_again, n);
+	else
+		proxy_leader(n->proxy, l.epoch ? l.user_address : NULL, l.epoch);
 }
 
 static void leader_changed(struct jm_node *n)

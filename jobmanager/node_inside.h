@@ -87,6 +87,8 @@ struct jm_node {
 	struct world_server user, cluster;
 	struct proxy *proxy;
 	uint64_t next_token;
+	const char
+		*body; /* borrows: in place of the body of the request being handled; NULL: none */
 	struct list waiting, streams, held;
 	struct world_timer pulse; /* liveness bytes */
 	struct liveness *liveness;
@@ -105,6 +107,8 @@ bool node_leads(const struct jm_node *n); /* and the brain knows it; SUSPENDED c
 extern const struct route api_routes[];
 void api_on_request(struct world_server *s, struct world_request *r);
 void api_on_gone(struct world_server *s, struct world_request *r);
+/* A request that the proxy held comes back: we lead now. */
+void api_again(void *node, struct world_request *r, const char *body);
 /* The brain's answer to a request. */
 void api_reply(struct jm_node *n, uint64_t token, enum errc code, const char *text);
 /* We do not lead any more: what waits for the brain goes to the next leader, or gets a 503. */

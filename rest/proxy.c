@@ -32,6 +32,8 @@ struct proxy {
 	const struct world_tls *tls;
 	char address[ADDRESS_MAX]; /* "": nobody */
 	uint64_t epoch;
+	void (*handle)(void *owner, struct world_request *r, const char *body); /* we lead */
+	void *owner;
 	struct list entries;
 	unsigned n_entries;
 };
@@ -104,10 +106,25 @@ static void waited(struct world_timer *t)
 		"Service temporarily unavailable due to an ongoing leader election. Please refresh.");
 }
 
+static void hand_back(struct entry *x)
+{
+	struct proxy *p = x->proxy;
+	struct world_request *r = x->request;
+	char *body = x->body;
+	x->body = NULL;
+	drop(x);
+	p->handle(p->owner, r, body);
+	free(body);
+}
+
 /* For a leader other than the one that did not answer. */
 static void wait_for_leader(struct entry *x)
 {
 	struct proxy *p = x->proxy;
+	if (p->handle) {
+		hand_back(x);
+		return;
+	}
 	if (p->address[0] && p->epoch != x->tried_epoch) {
 		send_on(x);
 		return;
@@ -138,6 +155,7 @@ static void answer_done(struct world_http *http, const struct world_reply *reply
 
 void proxy_leader(struct proxy *p, const char *address, uint64_t epoch)
 {
+	p->handle = NULL;
 	if (address == NULL || strlen(address) >= ADDRESS_MAX) {
 		p->address[0] = '\0';
 		return;
@@ -147,6 +165,18 @@ void proxy_leader(struct proxy *p, const char *address, uint64_t epoch)
 	list_each_safe (struct entry, x, &p->entries, hook) {
 		if (world_timer_armed(&x->timer) && x->tried_epoch != epoch)
 			send_on(x);
+	}
+}
+
+void proxy_ours(struct proxy *p,
+		void (*handle)(void *owner, struct world_request *r, const char *body), void *owner)
+{
+	p->address[0] = '\0';
+	p->handle = handle;
+	p->owner = owner;
+	list_each_safe (struct entry, x, &p->entries, hook) {
+		if (world_timer_armed(&x->timer))
+			hand_back(x);
 	}
 }
 
@@ -165,7 +195,7 @@ void proxy_forward(struct proxy *p, struct world_request *r, bool repeatable, co
 	x->request = r;
 	x->tail = buf_take(&tail, NULL);
 	x->body_len = body ? strlen(body) : r->body_len;
-	x->body = mem_copy(body ? body : r->body, x->body_len);
+	x->body = mem_text_n(body ? body : r->body, x->body_len);
 	x->repeatable = repeatable;
 	list_append(&p->entries, &x->hook);
 	p->n_entries++;

@@ -9,9 +9,11 @@
  *   accept --> FORWARDED --reply--> answered
  *                  |--503, lost--> WAITING for another leader --> FORWARDED (once)
  *                                     |--too long--> 503
+ *                                     |--it is ourselves--> handed back to the owner
  *
- * The owner says who leads: proxy_leader() whenever that changes. Requests
- * that arrive while nobody leads wait up to PROXY_WAIT_MS for somebody.
+ * The owner says who leads: proxy_leader() or proxy_ours() whenever that
+ * changes. Requests that arrive while nobody leads wait up to PROXY_WAIT_MS
+ * for somebody: longer than a leader's lease.
  *
  * Ownership: from proxy_forward() on the request is the proxy's until it is
  * answered or gone (then the owner's on_gone calls proxy_gone()).
@@ -23,7 +25,7 @@
 
 #include "world/world.h"
 
-enum { PROXY_WAIT_MS = 3000, PROXY_TIMEOUT_MS = 30000, PROXY_OPEN_MAX = 1000 };
+enum { PROXY_WAIT_MS = 8000, PROXY_TIMEOUT_MS = 30000, PROXY_OPEN_MAX = 1000 };
 
 /* On every forwarded request: the id of the JobManager that passed it on. */
 #define PROXY_HEADER "X-Weir-Forwarded"
@@ -33,9 +35,13 @@ struct proxy;
 struct proxy *proxy_create(struct world *w, const char *own_id, const struct world_tls *tls);
 void proxy_destroy(struct proxy *p); /* open requests are forgotten. NULL: no-op */
 
-/* `address` "host:port" of the leader's REST API, with the epoch as its number; NULL: nobody leads
- * or we do. */
+/* `address` "host:port" of the leader's REST API, with the epoch as its number; NULL: nobody leads. */
 void proxy_leader(struct proxy *p, const char *address, uint64_t epoch);
+/* We lead: requests that wait are handed back by handle(), with the body that they were given (or
+ * their own), borrowed for the call. */
+void proxy_ours(struct proxy *p,
+		void (*handle)(void *owner, struct world_request *r, const char *body),
+		void *owner);
 
 /* `body` replaces the request's own if not NULL (copied). */
 void proxy_forward(struct proxy *p, struct world_request *r, bool repeatable, const char *body);

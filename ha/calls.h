@@ -25,7 +25,7 @@
 	X(RENEW,      "/v3/lease/keepalive",        true,  false, LEASE,  "no transaction; proves nothing") \
 	X(REVOKE,     "/v3/lease/revoke",           true,  false, PLAIN,  "no transaction; one's own lease only") \
 	X(COMPACT,    "/v3/kv/compaction",          true,  false, PLAIN,  "no transaction; old revisions only, when etcd is dedicated") \
-	X(DEFRAGMENT, "/v3/maintenance/defragment", true,  false, PLAIN,  "no transaction; changes no key") \
+	X(DEFRAGMENT, "/v3/maintenance/defragment", true,  false, NOTHING, "no transaction; changes no key") \
 	X(DISARM,     "/v3/maintenance/alarm",      true,  false, ALARMS, "no transaction; comes back by itself if wrong") \
 	X(LOGIN,      "/v3/auth/authenticate",      true,  false, TOKEN,  "no transaction; makes a token") \
 	X(RANGE,      "/v3/kv/range",               false, false, RANGE,  "")                      \
@@ -47,6 +47,7 @@ enum call_answer {
 	ANSWER_RANGE,
 	ANSWER_LEASE,
 	ANSWER_PLAIN,
+	ANSWER_NOTHING,
 	ANSWER_STATUS,
 	ANSWER_ALARMS,
 	ANSWER_TOKEN,

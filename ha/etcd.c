@@ -241,11 +241,16 @@ static void try_again(struct flight *f, bool took_time)
 	world_timer_arm(c->w, &f->pause, at);
 }
 
-static void failed(struct flight *f, const struct err *e, bool took_time)
+static void note_trouble(struct flight *f, const struct err *e)
 {
 	struct etcd *c = f->c;
 	snprintf(c->trouble, sizeof c->trouble, "%s: %.200s", c->endpoints[f->endpoint].url,
 		 e->text);
+}
+
+static void failed(struct flight *f, const struct err *e, bool took_time)
+{
+	note_trouble(f, e);
 	rotate(f);
 	if (f->watch)
 		lose(f, e->text);
@@ -273,14 +278,19 @@ static bool login_again(struct flight *f, const struct err *e)
 	return true;
 }
 
-/* A refusal is definite unless an earlier try may have been, or may yet be, carried out. AGAIN is
- * "ask another member". */
+/* A refusal is definite unless an earlier try may have been, or may yet be, carried out; but that
+ * a lease exists, or does not, is an answer of the store. AGAIN is "ask another member". */
 static void refused(struct flight *f, const struct err *e)
 {
-	if (f->watch || e->code == ERR_AGAIN || (f->may_have_happened && call_of(f->kind)->changes))
+	bool of_the_store = e->code == ERR_EXISTS || e->code == ERR_NOTFOUND;
+	bool open = f->may_have_happened && call_of(f->kind)->changes && !of_the_store;
+	if (f->watch || e->code == ERR_AGAIN || open) {
 		failed(f, e, false);
-	else
+	} else {
+		if (e->code == ERR_DENIED || e->code == ERR_UNAVAILABLE || e->code == ERR_INVALID)
+			note_trouble(f, e);
 		finish(f, e->code, e->text, NULL);
+	}
 }
 
 static void answered(struct flight *f, const struct world_reply *r)

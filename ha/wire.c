@@ -366,7 +366,10 @@ static enum errc get_lease(const json_t *o, struct wire_answer *out, struct err 
 static enum errc get_answer(enum call_answer shape, const json_t *o, struct wire_answer *out,
 			    struct err *e)
 {
-	enum errc rc = get_header(o, &out->header, e);
+	/* maintenance answers have none */
+	bool bare = shape == ANSWER_ALARMS || shape == ANSWER_NOTHING;
+	enum errc rc =
+		bare && !json_object_get(o, "header") ? ERR_OK : get_header(o, &out->header, e);
 	if (rc)
 		return rc;
 	switch (shape) {
@@ -384,6 +387,7 @@ static enum errc get_answer(enum call_answer shape, const json_t *o, struct wire
 	case ANSWER_TOKEN:
 		return get_token(o, out, e);
 	case ANSWER_PLAIN:
+	case ANSWER_NOTHING:
 	case ANSWER_FRAMES:
 		break;
 	}

@@ -1,0 +1,234 @@
+/* What etcd's faults cost a leader, against real members. */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/text.h"
+#include "rig.h"
+
+static struct rig rig;
+
+static void down(void)
+{
+	rig_fini(&rig);
+}
+
+TestSuite(fault, .fini = down, .timeout = 120);
+
+static void up(unsigned members)
+{
+	rig_init(&rig, members);
+	rig_start(&rig);
+}
+
+static bool no_longer_suspended(void *ctx)
+{
+	return ((struct rig_candidate *)ctx)->role != HA_SUSPENDED;
+}
+
+Test(fault, without_a_quorum_the_leader_is_suspended_and_goes_on_with_its_epoch)
+{
+	struct rig_candidate c;
+	uint64_t revision = 0;
+	up(3);
+	rig_candidate(&rig, &c, "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&c, HA_LEADING, 20000));
+	cr_assert_eq(rig_put(&c, "run/a", "1", &revision), ERR_OK);
+	uint64_t epoch = c.epoch;
+	/* killed followers, as a leader of etcd that is frozen revokes leases when it thaws */
+	unsigned leader = rig_etcd_leader(&rig);
+	unsigned a = (leader + 1) % 3, b = (leader + 2) % 3;
+	rig_signal(&rig, a, SIGKILL);
+	rig_signal(&rig, b, SIGKILL);
+	cr_assert(rig_await_role(&c, HA_SUSPENDED, 10000));
+	cr_assert_eq(rig_put(&c, "run/a", "2", &revision), ERR_UNAVAILABLE);
+	cr_assert_eq(rig_barrier(&c), ERR_UNAVAILABLE);
+	struct ha_status status;
+	ha_status(c.ha, &status);
+	cr_assert_eq(status.epoch.v, epoch);
+	cr_assert_str_neq(status.trouble, "");
+	rig_run_member(&rig, a);
+	rig_run_member(&rig, b);
+	cr_assert(rig_await(&rig, no_longer_suspended, &c, 30000));
+	cr_assert_eq(c.role, HA_LEADING);
+	cr_assert_eq(c.epoch, epoch);
+	cr_assert_eq(c.leads, 2);
+	cr_assert_eq(c.follows, 1, "never followed again");
+	cr_assert_eq(rig_put(&c, "run/a", "2", &revision), ERR_OK);
+	rig_candidate_leave(&c);
+}
+
+static void suspend_nothing(unsigned fault_signal)
+{
+	struct rig_candidate c;
+	uint64_t revision = 0;
+	up(3);
+	unsigned leader = rig_etcd_leader(&rig);
+	rig_candidate(&rig, &c, "jm-1", leader, NULL);
+	cr_assert(rig_await_role(&c, HA_LEADING, 20000));
+	cr_assert_eq(rig_put(&c, "run/a", "0", &revision), ERR_OK);
+	rig_signal(&rig, leader, (int)fault_signal);
+	uint64_t from = world_now_ms(rig.w);
+	/* the decision in hand is repeated at the others until one carries it out */
+	cr_assert_eq(rig_put(&c, "run/a", "1", &revision), ERR_OK);
+	cr_assert_lt(world_now_ms(rig.w) - from, 4000);
+	cr_assert_eq(c.suspends, 0, "an election of etcd is shorter than the lease");
+	if (fault_signal == SIGSTOP)
+		rig_signal(&rig, leader, SIGCONT);
+	cr_assert_eq(rig_put(&c, "run/a", "2", &revision), ERR_OK);
+	rig_candidate_leave(&c);
+}
+
+Test(fault, a_killed_etcd_leader_costs_no_lead)
+{
+	suspend_nothing(SIGKILL);
+}
+
+Test(fault, a_frozen_etcd_leader_costs_no_lead)
+{
+	suspend_nothing(SIGSTOP);
+}
+
+static void be_dedicated(struct ha_config *config)
+{
+	config->dedicated = true;
+}
+
+static bool sees_nospace(void *ctx)
+{
+	struct ha_status status;
+	ha_status(((struct rig_candidate *)ctx)->ha, &status);
+	return status.nospace;
+}
+
+static void fill(void)
+{
+	struct buf value = {0}, body = {0};
+	char out[1024], *megabyte = calloc(1, 1 << 20);
+	int status = 200;
+	text_base64(&value, megabyte, 1 << 20);
+	buf_printf(&body, "{\"key\":\"ZmlsbA==\",\"value\":\"%s\"}", value.data);
+	for (int i = 0; i < 40 && status == 200; i++)
+		rig_post(&rig, 0, "/v3/kv/put", body.data, out, sizeof out, &status);
+	cr_assert_neq(status, 200, "the quota holds");
+	buf_fini(&value);
+	buf_fini(&body);
+	free(megabyte);
+}
+
+Test(fault, out_of_space_the_lead_still_changes_hands)
+{
+	struct rig_candidate a, b;
+	struct err e;
+	uint64_t revision = 0;
+	rig_init(&rig, 1);
+	rig.flags[0] = "--quota-backend-bytes=16777216";
+	rig_start(&rig);
+	rig_candidate(&rig, &a, "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&a, HA_LEADING, 20000));
+	rig_candidate(&rig, &b, "jm-2", 0, NULL);
+	cr_assert(rig_await_role(&b, HA_FOLLOWING, 20000));
+	fill();
+	cr_assert_eq(rig_put_text(&a, "run/a", "1", &revision, &e), ERR_UNAVAILABLE);
+	cr_assert(text_starts(e.text, "NOSPACE"), "%s", e.text);
+	cr_assert_eq(rig_barrier(&a), ERR_OK, "a barrier needs no space");
+	cr_assert(rig_await(&rig, sees_nospace, &a, 12000));
+	ha_declare_dead(b.ha, a.config.instance, "by the test");
+	cr_assert(rig_await_role(&b, HA_LEADING, 10000));
+	cr_assert_eq(rig_barrier(&b), ERR_OK);
+	rig_candidate_end(&a);
+	rig_candidate_leave(&b);
+}
+
+static bool has_space(void *ctx)
+{
+	return !sees_nospace(ctx);
+}
+
+Test(fault, a_dedicated_etcd_is_given_space_again)
+{
+	struct rig_candidate a;
+	uint64_t revision = 0;
+	rig_init(&rig, 1);
+	rig.flags[0] = "--quota-backend-bytes=16777216";
+	rig_start(&rig);
+	rig_candidate(&rig, &a, "jm-1", 0, be_dedicated);
+	cr_assert(rig_await_role(&a, HA_LEADING, 20000));
+	fill();
+	cr_assert_eq(rig_put(&a, "run/a", "1", &revision), ERR_UNAVAILABLE);
+	cr_assert(rig_await(&rig, sees_nospace, &a, 12000));
+	cr_assert(rig_await(&rig, has_space, &a, 30000));
+	cr_assert_eq(rig_put(&a, "run/a", "1", &revision), ERR_OK);
+	rig_candidate_leave(&a);
+}
+
+Test(fault, compaction_does_not_hurt_a_follower)
+{
+	struct rig_candidate a, b;
+	uint64_t revision = 0;
+	char out[512], body[64];
+	up(1);
+	rig_candidate(&rig, &a, "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&a, HA_LEADING, 20000));
+	rig_candidate(&rig, &b, "jm-2", 0, NULL);
+	cr_assert(rig_await_role(&b, HA_FOLLOWING, 20000));
+	for (int i = 0; i < 20; i++)
+		cr_assert_eq(rig_put(&a, "run/a", "1", &revision), ERR_OK);
+	snprintf(body, sizeof body, "{\"revision\":\"%llu\"}", (unsigned long long)revision);
+	int status;
+	rig_post(&rig, 0, "/v3/kv/compaction", body, out, sizeof out, &status);
+	cr_assert_eq(status, 200);
+	/* the member is gone for a moment: the watch is lost, and begins before what is compacted */
+	rig_signal(&rig, 0, SIGKILL);
+	rig_run_member(&rig, 0);
+	cr_assert_eq(rig_put(&a, "run/a", "2", &revision), ERR_OK);
+	rig_candidate_leave(&a);
+	cr_assert(rig_await_role(&b, HA_LEADING, 3000), "told by the watch, not by the lease");
+	rig_candidate_leave(&b);
+}
+
+/* ---- a store that went back in time ---- */
+
+Test(fault, a_restored_backup_is_noticed_and_nothing_is_decided)
+{
+	struct rig_candidate a;
+	uint64_t ra = 0, rb = 0;
+	char file[96], dir[96], out[4096], command[1024];
+	up(1);
+	rig_candidate(&rig, &a, "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&a, HA_LEADING, 20000));
+	cr_assert_eq(rig_put(&a, "run/a", "1", &ra), ERR_OK);
+	snprintf(file, sizeof file, "%s/backup", rig.dir);
+	const char *const save[] = {"snapshot", "save", file, NULL};
+	rig_etcdctl(&rig, save, out, sizeof out);
+	for (int i = 0; i < 20; i++)
+		cr_assert_eq(rig_put(&a, "run/a", "2", &ra), ERR_OK);
+	rig_signal(&rig, 0, SIGKILL);
+	snprintf(dir, sizeof dir, "%s/m0", rig.dir);
+	snprintf(command, sizeof command, "rm -rf %s", dir);
+	cr_assert_eq(system(command), 0);
+	char peer[64], cluster[80];
+	snprintf(peer, sizeof peer, "http://127.0.0.1:%u", rig.members[0].peer_port);
+	snprintf(cluster, sizeof cluster, "m0=%s", peer);
+	const char *const restore[] = {"snapshot", "restore",
+				       file,       "--name",
+				       "m0",       "--data-dir",
+				       dir,        "--initial-cluster",
+				       cluster,    "--initial-advertise-peer-urls",
+				       peer,       "--initial-cluster-token",
+				       rig.dir,    NULL};
+	rig_etcdctl(&rig, restore, out, sizeof out);
+	rig_run_member(&rig, 0);
+	enum errc rc = rig_put(&a, "run/b", "new", &rb);
+	cr_assert_eq(rc, ERR_CORRUPT, "%s", err_name(rc));
+	cr_assert(rig_await_role(&a, HA_SUSPENDED, 3000));
+	struct ha_status status;
+	ha_status(a.ha, &status);
+	cr_assert(status.regressed);
+	cr_assert(strstr(status.trouble, "went back in time") != NULL, "%s", status.trouble);
+	cr_assert_eq(rig_put(&a, "run/a", "3", &ra), ERR_CORRUPT);
+	rig_candidate_end(&a);
+}

@@ -161,17 +161,16 @@ void add_leftover(struct job *job, struct tm *tm, uint32_t region, struct attemp
 
 /* ---- life ---- */
 
-static uint64_t spec_sum(const json_t *spec)
-{
-	char *text = json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS);
-	uint64_t sum = text ? XXH3_64bits(text, strlen(text)) : 0;
-	free(text);
-	return sum;
-}
-
+/* Of the specification without the id that a client may have chosen. */
 static void format_sum(const json_t *spec, char out[DOC_CHECKSUM_MAX])
 {
-	snprintf(out, DOC_CHECKSUM_MAX, "%016" PRIx64, spec_sum(spec));
+	json_t *plain = json_copy((json_t *)(uintptr_t)spec);
+	json_object_del(plain, "jobId");
+	char *text = json_dumps(plain, JSON_COMPACT | JSON_SORT_KEYS);
+	uint64_t sum = text ? XXH3_64bits(text, strlen(text)) : 0;
+	snprintf(out, DOC_CHECKSUM_MAX, "%016" PRIx64, sum);
+	free(text);
+	json_decref(plain);
 }
 
 static void take_spec(struct job *job, struct spec *spec)
@@ -240,6 +239,7 @@ struct job *job_load(const struct job_env *env, struct doc *doc, uint64_t revisi
 	for (unsigned r = 0; r < job->doc.n_regions; r++) {
 		parts_from_doc(job, r);
 		job->regions[r].not_before_ms = back_off_end(&job->doc.regions[r], env);
+		job->regions[r].ran = job->doc.status == DOC_RUNNING;
 	}
 #ifdef WEIR_MUTANT_ADOPT_GIVEN_UP
 	if (job->doc.n_flights == 0 && job->doc.n_given_up_kept) {

@@ -1,7 +1,6 @@
 /* taskmanagers, leader - the cluster itself. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
@@ -32,11 +31,12 @@ static int taskmanagers(struct cli *c)
 	return CLI_OK;
 }
 
-static void member_row(struct table *t, const json_t *m, const char *leader)
+static void member_row(struct table *t, const json_t *m)
 {
-	const char *id = table_text(m, "id");
-	table_row(t, id, strcmp(id, leader) == 0 ? "leader" : "standby", table_text(m, "address"),
-		  table_text(m, "clusterAddress"), NULL);
+	char pid[TABLE_CELL_MAX];
+	table_row(t, table_text(m, "id"), table_text(m, "role"),
+		  table_number(table_integer(m, "pid", 0), pid), table_text(m, "rest"),
+		  table_text(m, "cluster"), NULL);
 }
 
 static int leader(struct cli *c)
@@ -52,15 +52,15 @@ static int leader(struct cli *c)
 		cli_print_json(all);
 		return known ? CLI_OK : CLI_UNREACHABLE;
 	}
-	const char *id = table_text(leads, "id");
 	if (known)
-		printf("%s leads, epoch %" PRId64 "\n", id, table_integer(leads, "epoch", 0));
+		printf("%s leads, epoch %" PRId64 "\n", table_text(leads, "id"),
+		       table_integer(all, "epoch", 0));
 	else
 		printf("nobody leads\n");
 	struct table t = {0};
-	table_row(&t, "JOBMANAGER", "ROLE", "ADDRESS", "CLUSTER ADDRESS", NULL);
+	table_row(&t, "JOBMANAGER", "ROLE", "PID", "REST", "CLUSTER", NULL);
 	json_array_foreach (json_object_get(all, "members"), i, m)
-		member_row(&t, m, id);
+		member_row(&t, m);
 	table_print(&t);
 	json_decref(all);
 	return known ? CLI_OK : CLI_UNREACHABLE;

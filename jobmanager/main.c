@@ -150,9 +150,9 @@ static enum errc open_all(struct program *p, struct err *e)
 	enum log_level level;
 	enum errc rc = settings_node(p->options, p->host, &p->config, e);
 	if (rc == ERR_OK)
-		rc = log_level_parse(options_text(p->options, "log.level"), &level, e);
+		rc = log_level_parse(options_text(p->options, "logLevel"), &level, e);
 	if (rc == ERR_OK)
-		rc = log_open(p->config.ha.id, options_text(p->options, "log.dir"), level, e);
+		rc = log_open(p->config.ha.id, options_text(p->options, "logDir"), level, e);
 	if (rc)
 		return rc;
 	p->w = world_ev_create(e);

@@ -88,7 +88,7 @@ const char *optype_option_type_name(enum optype_option_type type);
 /* Is every record that this operator wrote visible exactly once (a two-phase commit)? */
 bool optype_transactional(const struct spec_operator *op);
 
-/* ---- options of a validated operator; a name that its type does not have is a bug (asserted) ---- */
+/* ---- options of a validated operator; a name that its type does not have is asserted ---- */
 
 const char *optype_text(const struct spec_operator *op, const char *name); /* NULL if not given */
 int64_t optype_int(const struct spec_operator *op, const char *name);      /* 0 if not given */

@@ -212,7 +212,7 @@ static void carry_out(struct jm_node *n, struct jm_effect *fx)
 		world_log(n->w, fx->level, "%s", fx->text);
 		break;
 	case JM_EFFECT_COUNT:
-		assert(false);
+		assert(fx->kind < JM_EFFECT_COUNT);
 	}
 }
 

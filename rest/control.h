@@ -21,9 +21,9 @@
  * A region is a connected component of the job's graph; one worker process runs one TaskManager's
  * share of one region attempt (so a restart is a new process, and a crash takes nothing else down).
  *
- * The answer of GET /v1/cluster/leader?after=E is 200 {"leader":{"id","instance","epoch","address"}}
- * or {"leader":null}. It comes at once when a leader above E is known; else it is held for at most
- * 5 s and then tells what is so: the leader of epoch E still leads, or nobody leads now (null, on
+ * The answer of GET /v1/cluster/leader?after=E is 200 {"leader":{"id","instance","epoch",
+ * "address"}} or {"leader":null}. It comes at once when a leader above E is known; else it is
+ * held for at most 5 s and then tells what is so: the leader of epoch E still leads, or nobody leads now (null, on
  * which a TaskManager relies to let its tasks go on). `address` is where to register.
  *
  * Ownership: a decoded message owns its json_t members (control_*_fini releases them) and borrows
@@ -47,8 +47,8 @@
 enum control_command {
 	CONTROL_WELCOME, /* first line of the stream: registration, timeouts, storage */
 	CONTROL_BEAT,
-	CONTROL_PREPARE, /* start the worker of (job, region, attempt) and report its data address */
-	CONTROL_RUN,     /* all peers' addresses and what to restore: go */
+	CONTROL_PREPARE,  /* start the worker of an attempt and report its data address */
+	CONTROL_RUN,      /* all peers' addresses and what to restore: go */
 	CONTROL_TRIGGER,  /* start checkpoint `checkpoint` at the sources */
 	CONTROL_COMPLETE, /* checkpoint `checkpoint` is recorded: commit everything up to it */
 	CONTROL_ABORT, /* checkpoint `checkpoint` was given up: release alignment; delete nothing */
@@ -76,12 +76,13 @@ struct control_command_msg {
 	uint32_t region;
 	struct attempt attempt;
 	struct ckpt_id
-		checkpoint; /* trigger, complete, abort, finish; run: the newest completed (0 none) */
+		checkpoint; /* of a checkpoint's command; run: the newest completed (0 none) */
 	enum control_trigger trigger;
 	bool terminal;    /* cancel */
 	json_t *spec;     /* prepare: the job specification as accepted */
 	json_t *subtasks; /* prepare: [[vertex, subtask], ...] of this TaskManager */
-	json_t *peers; /* run: [{"tm","instance","address","subtasks":[[v,s],...]}, ...] all of the region */
+	json_t *peers;    /* run: all of the region:
+	                     [{"tm","instance","address","subtasks":[[v,s],...]}, ...] */
 	json_t *restore;  /* run: null, or {"checkpoint","manifest","checksum"} */
 	json_t *settings; /* welcome: {"heartbeatTimeoutMs","orphanTimeoutMs","alignmentLimitMs",
 	                                  "storage","clusterId"} */
@@ -96,7 +97,7 @@ enum control_report {
 	CONTROL_REPORT_RUNNING,  /* all its subtasks have restored and run */
 	CONTROL_REPORT_ACK,      /* snapshot of `checkpoint` is durable: `object` and `stats` */
 	CONTROL_REPORT_DECLINE, /* it could not be taken: `text`; `external` if storage is to blame */
-	CONTROL_REPORT_COMMITTED, /* every sink here has committed everything up to `checkpoint` */
+	CONTROL_REPORT_COMMITTED, /* every sink here has committed all up to `checkpoint` */
 	CONTROL_REPORT_AT_END,    /* every source here is at its end */
 	CONTROL_REPORT_FAILED,    /* the attempt failed here: `text`, `external`, vertex, subtask */
 	CONTROL_REPORT_ENDED,     /* cancel or finish was carried out; the worker is gone */

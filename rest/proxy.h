@@ -35,7 +35,7 @@ struct proxy;
 struct proxy *proxy_create(struct world *w, const char *own_id, const struct world_tls *tls);
 void proxy_destroy(struct proxy *p); /* open requests are forgotten. NULL: no-op */
 
-/* `address` "host:port" of the leader's REST API, with the epoch as its number; NULL: nobody leads. */
+/* `address` "host:port" of the leader's REST API, `epoch` its number; NULL: nobody leads. */
 void proxy_leader(struct proxy *p, const char *address, uint64_t epoch);
 /* We lead: requests that wait are handed back by handle(), with the body that they were given (or
  * their own), borrowed for the call. */

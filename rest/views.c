@@ -89,7 +89,7 @@ json_t *view_jobs(const struct view_job *jobs, size_t n)
 	return json_pack("{s:o}", "jobs", list);
 }
 
-/* What a vertex shows for its subtasks: the state that most hinders it, FINISHED only if all are. */
+/* What a vertex shows for its subtasks: what hinders it most; FINISHED only if all are. */
 static const char *vertex_status(const struct view_vertex *v)
 {
 	static const unsigned order[] = {8, 6, 7, 9, 0, 1, 2, 3, 4, 5};

@@ -299,9 +299,8 @@ Test(spec, bad_inputs)
 			 "{\"uid\":\"a\",\"type\":\"map.upper\",\"inputs\":[\"b\"]},"
 			 "{\"uid\":\"b\",\"type\":\"map.upper\",\"inputs\":[\"a\"]}"),
 		 "operators[2].inputs: \"b\" reads, in a cycle, its own output"},
-		{JOB("",
-		     SEQ SINK(
-			     "s") ",{\"uid\":\"t\",\"type\":\"source.sequence\",\"from\":1,\"to\":2}"),
+		{JOB("", SEQ SINK("s") ",{\"uid\":\"t\",\"type\":\"source.sequence\","
+				       "\"from\":1,\"to\":2}"),
 		 "operators[2]: nobody reads its output"},
 		{NULL, NULL}};
 	refuse(rows);
@@ -427,9 +426,8 @@ Test(spec, bad_options)
 		{JOB("", LINES "{\"uid\":\"o\",\"type\":\"sink.file\",\"inputs\":[\"s\"],\"path\":"
 			       "\"out\",\"rollBytes\":\"1GB\"}"),
 		 "operators[1].rollBytes: \"1GB\" is not an integer with a unit"},
-		{JOB("",
-		     "{\"uid\":\"s\",\"type\":\"source.socket\",\"host\":\"h\",\"port\":70000}," SINK(
-			     "s")),
+		{JOB("", "{\"uid\":\"s\",\"type\":\"source.socket\",\"host\":\"h\","
+			 "\"port\":70000}," SINK("s")),
 		 "operators[0].port: must be from 1 to 65535, is 70000"},
 		{JOB("", "{\"uid\":\"s\",\"type\":\"source.socket\",\"host\":\"h\",\"port\":1,"
 			 "\"delimiter\":\"ab\"}," SINK("s")),

@@ -568,6 +568,8 @@ static void run_keepalive(struct call *k)
 	json_array_foreach (k->bodies, i, o) {
 		uint64_t id = etcd_u64(o, "ID");
 		struct etcd_lease *l = etcd_lease_find(k->c, id);
+		if (l && !deposed && l->deadline_ms <= world_now_ms(k->c->leader->w))
+			l = NULL; /* run out, and about to be revoked: not renewed any more */
 		buf_text(k->out, "{\"result\":");
 		open_answer(k, false, k->view);
 		buf_printf(k->out, ",\"ID\":\"%" PRIu64 "\"", id);

@@ -8,6 +8,8 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+enum { TMS_ITEMS_MAX = 4 * LIMIT_TASKMANAGER_JOBS };
+
 void tms_init(struct tms *t)
 {
 	*t = (struct tms){.next_registration = 1};
@@ -143,6 +145,7 @@ static void drop_item(struct tm *tm, struct control_item *item)
 	*item = tm->items[--tm->n_items];
 }
 
+/* The item that a report is about; one that is not known yet begins. */
 static struct control_item *item_of(struct tm *tm, const struct control_report_msg *m)
 {
 	struct control_item *item = tms_item(tm, &m->job, m->region, m->attempt);
@@ -164,6 +167,9 @@ static void forward(struct control_item *item, enum control_state state)
 
 void tms_note_report(struct tm *tm, const struct control_report_msg *m)
 {
+	/* Beyond that nothing honest is counted: the digest will differ, and end the registration. */
+	if (tm->n_items >= TMS_ITEMS_MAX && !tms_item(tm, &m->job, m->region, m->attempt))
+		return;
 	switch (m->kind) {
 	case CONTROL_REPORT_PREPARED:
 		forward(item_of(tm, m), CONTROL_STATE_PREPARED);

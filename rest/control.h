@@ -23,8 +23,8 @@
  *
  * The answer of GET /v1/cluster/leader?after=E is 200 {"leader":{"id","instance","epoch",
  * "address"}} or {"leader":null}. It comes at once when a leader above E is known; else it is
- * held for at most 5 s and then tells what is so: the leader of epoch E still leads, or nobody leads now (null, on
- * which a TaskManager relies to let its tasks go on). `address` is where to register.
+ * held for at most 5 s and then tells what is so: the leader of epoch E still leads, or nobody leads
+ * now (null, on which a TaskManager relies to let its tasks go on). `address` is where to register.
  *
  * Ownership: a decoded message owns its json_t members (control_*_fini releases them) and borrows
  * nothing. Encoders borrow for the call. Every decoder validates and bounds everything: messages
@@ -96,7 +96,7 @@ enum control_report {
 	CONTROL_REPORT_PREPARED, /* the worker is up; `address` is where its peers reach it */
 	CONTROL_REPORT_RUNNING,  /* all its subtasks have restored and run */
 	CONTROL_REPORT_ACK,      /* snapshot of `checkpoint` is durable: `object` and `stats` */
-	CONTROL_REPORT_DECLINE, /* it could not be taken: `text`; `external` if storage is to blame */
+	CONTROL_REPORT_DECLINE, /* it could not be taken: `text`; `external`: storage is to blame */
 	CONTROL_REPORT_COMMITTED, /* every sink here has committed all up to `checkpoint` */
 	CONTROL_REPORT_AT_END,    /* every source here is at its end */
 	CONTROL_REPORT_FAILED,    /* the attempt failed here: `text`, `external`, vertex, subtask */

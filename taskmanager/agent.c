@@ -392,7 +392,7 @@ static void do_spawn(struct agent *a, const struct agent_effect *fx)
 	const struct control_item *item = agent_item_of(&a->core, fx->item);
 	struct agent_port *port = a->config->port;
 	struct worker *k = mem_alloc(sizeof(*k));
-	char log_path[512];
+	char log_path[768];
 	struct err e = {0};
 	int fd = -1;
 	assert(item);
@@ -403,9 +403,9 @@ static void do_spawn(struct agent *a, const struct agent_effect *fx)
 			     .region = item->region,
 			     .attempt = item->attempt};
 	list_append(&a->workers, &k->hook);
-	snprintf(log_path, sizeof(log_path), "%s/worker-%s-%u-%u.log",
-		 a->config->log_dir ? a->config->log_dir : "", item->job.hex, item->region,
-		 item->attempt.v);
+	snprintf(log_path, sizeof(log_path), "%s/%s-worker-%s-%u-%u.log",
+		 a->config->log_dir ? a->config->log_dir : "", a->config->id, item->job.hex,
+		 item->region, item->attempt.v);
 	if (port) {
 		fd = port->open(port, &item->job, item->region, item->attempt);
 		k->port_open = fd >= 0;

@@ -45,7 +45,8 @@ struct agent_config {
 	struct agent_port *port;        /* NULL: none */
 	const char *const *worker_argv; /* NULL-ended: the worker's program and arguments */
 	const char *const *worker_env;  /* NULL-ended additions, or NULL */
-	const char *log_dir; /* worker output goes to DIR/worker-...log; NULL: inherited */
+	const char *
+		log_dir; /* worker output goes to DIR/<id>-worker-<job>-<region>-<attempt>.log; NULL: inherited */
 	const json_t *worker_settings; /* object merged over the welcome's; NULL: nothing */
 	uint64_t slot_bytes;           /* memory of one slot, told to workers; 0: not told */
 	const struct world_tls *tls;   /* to the JobManagers; NULL: plain HTTP */

@@ -54,8 +54,10 @@ static void session_move(struct agent_turn *t, enum agent_state next, const char
 {
 	const char *from = sm_name(&t->c->session);
 	sm_move(&t->c->session, next, why);
-	agent_log(t, LOG_LEVEL_INFO, "%s -> %s, epoch=%" PRIu64 ", %s", from,
-		  sm_name(&t->c->session), t->c->highest.v, why);
+	/* Tries that fail one after the other are news only once. */
+	agent_log(t, t->c->tries > 1 && next != AGENT_REGISTERED ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+		  "%s -> %s, epoch=%" PRIu64 ", %s", from, sm_name(&t->c->session), t->c->highest.v,
+		  why);
 }
 
 /* ---- asking who leads ---- */
@@ -84,7 +86,7 @@ static void withdraw_all(struct agent_turn *t)
 		p->answer = AGENT_ANSWER_SILENT;
 		p->next_ask_ms = 0;
 	}
-	t->c->witnessing = false;
+	t->c->witnessing = t->c->searching = false;
 	t->c->leader_since_ms = 0;
 }
 
@@ -147,11 +149,13 @@ static void lose(struct agent_turn *t, const char *why)
 	if (agent_session(c) == AGENT_STOPPING || looking(c))
 		return;
 	c->tries = stood ? 0 : c->tries + 1;
-	unsigned doubling = c->tries < 4 ? c->tries : 4;
 	c->register_after_ms = t->ev->now_ms;
-	if (c->tries)
-		c->register_after_ms += (UINT64_C(50) << doubling) + t->ev->random % AGENT_RETRY_MS;
+	if (c->tries) {
+		uint64_t pause = UINT64_C(10) << (c->tries < 6 ? c->tries : 6);
+		c->register_after_ms += pause + t->ev->random % pause;
+	}
 	session_move(t, c->ever ? AGENT_LOST : AGENT_FINDING, why);
+	c->searching = true;
 	judge_leader(t);
 }
 
@@ -173,11 +177,11 @@ static void on_leader(struct agent_turn *t)
 		c->highest = c->leader_epoch = ev->epoch;
 		c->leader_known = true;
 		snprintf(c->leader_address, sizeof(c->leader_address), "%s", ev->address);
+		if (newer && c->streaming)
+			lose(t, "there is a newer leader");
 		if (newer) {
 			c->tries = 0;
 			c->register_after_ms = ev->now_ms;
-			if (c->streaming)
-				lose(t, "there is a newer leader");
 		}
 	}
 	judge_leader(t);
@@ -263,7 +267,7 @@ static void on_command(struct agent_turn *t)
 	c->seq_in = m->seq;
 	c->highest = m->epoch;
 	c->heard_ms = c->contact_ms = t->ev->now_ms;
-	if (c->witnessing)
+	if (c->witnessing && c->welcomed)
 		withdraw_all(t);
 	if (m->kind == CONTROL_GOODBYE) {
 		char why[sizeof(m->text) + 32];
@@ -451,7 +455,7 @@ static void settle(struct agent_turn *t)
 	if (agent_session(c) != AGENT_STOPPING) {
 		orphan_rules(t);
 		try_registering(t);
-		if (looking(c) || c->witnessing)
+		if (c->searching || c->witnessing)
 			ask_all(t);
 		if (agent_session(c) == AGENT_REGISTERED)
 			read_cookie(t);
@@ -470,6 +474,7 @@ void agent_step(struct agent_core *c, const struct agent_event *ev, struct agent
 	switch (ev->kind) {
 	case AGENT_EV_START:
 		c->contact_ms = ev->now_ms;
+		c->searching = true;
 		break;
 	case AGENT_EV_TIME:
 		break;
@@ -534,7 +539,7 @@ uint64_t agent_wake_ms(const struct agent_core *c)
 		return UINT64_MAX;
 	if (looking(c) && c->leader_known)
 		earlier(&wake, c->register_after_ms);
-	if (looking(c) || c->witnessing)
+	if (c->searching || c->witnessing)
 		wake_looking(c, &wake);
 	if (s == AGENT_REGISTERING || s == AGENT_STOPPING)
 		earlier(&wake, c->deadline_ms);

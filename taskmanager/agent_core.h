@@ -216,11 +216,12 @@ struct agent_core { /* private; read it by the functions below */
 	uint64_t heard_ms;          /* last line of the stream */
 	uint64_t contact_ms;        /* last sign of life of any JobManager */
 	uint64_t leader_since_ms;   /* a leader is known and not reached since; 0: not so */
-	bool witnessing;
-	bool ever;      /* registered at least once */
-	bool streaming; /* a registration is under way or stands */
-	bool welcomed;  /* it stands */
-	bool left;      /* AGENT_FX_EXIT was given */
+	bool searching;  /* until the next welcome every JobManager is asked, over and over */
+	bool witnessing; /* the stream stands, but is silent: they are asked as well */
+	bool ever;       /* registered at least once */
+	bool streaming;  /* a registration is under way or stands */
+	bool welcomed;   /* it stands */
+	bool left;       /* AGENT_FX_EXIT was given */
 	uint64_t registration;
 	struct epoch stream_epoch; /* of the registration's leader */
 	uint64_t seq_in, seq_out;

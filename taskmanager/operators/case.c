@@ -38,8 +38,10 @@ static void close_any(struct op *o)
 /* `from` is the first letter of those that change. */
 static inline void change_text(unsigned char *text, uint32_t len, unsigned char from)
 {
-	for (uint32_t i = 0; i < len; i++)
-		text[i] ^= (unsigned char)((unsigned char)(text[i] - from) < 26) << 5;
+	for (uint32_t i = 0; i < len; i++) {
+		unsigned letter = (unsigned)text[i] - from;
+		text[i] = (unsigned char)(text[i] ^ (letter < 26 ? 0x20U : 0U));
+	}
 }
 
 static inline void change_batch(struct op *o, const struct batch *in, struct op_out *out,

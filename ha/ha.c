@@ -664,7 +664,9 @@ static enum errc may_decide(const struct ha *ha, struct err *e)
 	etcd_view(ha->etcd, &v);
 	if (ha->halted || v.regressed)
 		return err_set(e, ERR_CORRUPT, "the store went back in time: %s", v.regress_why);
-	if (ha->role == HA_SUSPENDED)
+	/* A process that was paused may be asked before its own timer tells it so. */
+	bool late = ha->role == HA_LEADING && world_now_ms(ha->w) >= ha->elect.deadline_ms;
+	if (ha->role == HA_SUSPENDED || late)
 		return err_set(e, ERR_UNAVAILABLE, "leadership is suspended: etcd does not answer");
 	if (ha->role != HA_LEADING)
 		return err_set(e, ERR_FENCED, "not the leader");

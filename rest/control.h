@@ -23,8 +23,9 @@
  *
  * The answer of GET /v1/cluster/leader?after=E is 200 {"leader":{"id","instance","epoch",
  * "address"}} or {"leader":null}. It comes at once when a leader above E is known; else it is
- * held for at most 5 s and then tells what is so: the leader of epoch E still leads, or nobody leads
- * now (null, on which a TaskManager relies to let its tasks go on). `address` is where to register.
+ * held for at most 5 s and then tells what is so: the leader of epoch E still leads, or nobody
+ * leads now (null, on which a TaskManager relies to let its tasks go on). `address` is where to
+ * register.
  *
  * Ownership: a decoded message owns its json_t members (control_*_fini releases them) and borrows
  * nothing. Encoders borrow for the call. Every decoder validates and bounds everything: messages

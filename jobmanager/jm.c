@@ -57,6 +57,9 @@ static void forget_jobs(struct jm *jm)
 	for (size_t i = 0; i < jm->n_jobs; i++)
 		job_destroy(jm->jobs[i]);
 	free(jm->jobs);
+	free(jm->unreadable);
+	jm->unreadable = NULL;
+	jm->n_unreadable = 0;
 	jm->jobs = NULL;
 	jm->n_jobs = jm->jobs_capacity = 0;
 }
@@ -169,6 +172,8 @@ static void load_hot(struct jm *jm, const struct job_env *env, const struct jm_d
 		effects_trace(env->fx, LOG_LEVEL_ERROR,
 			      "job=%s cannot be read: %.300s -> left alone, its tasks too", id.hex,
 			      e.text);
+		jm->unreadable = mem_resize(jm->unreadable, jm->n_unreadable + 1, sizeof(id));
+		jm->unreadable[jm->n_unreadable++] = id;
 		return;
 	}
 	if (!job_id_equal(&hot.job, &id) || jm_find(jm, &id)) {
@@ -232,6 +237,9 @@ static void change_role(struct jm *jm, enum jm_role_view to, struct jm_effects *
 {
 	if (jm->role == JM_IS_FOLLOWING || jm->role == to)
 		return;
+	/* While suspended nobody is judged: what was not heard then may have been our doing. */
+	for (size_t i = 0; to == JM_IS_LEADING && i < jm->tms.n; i++)
+		jm->tms.at[i]->heard_ms = jm->tms.at[i]->gone_ms = jm->now_ms;
 	jm->role = to;
 	effects_trace(fx, LOG_LEVEL_WARN, "%s with epoch %" PRIu64,
 		      to == JM_IS_LEADING ? "goes on leading" : "suspended: decides nothing",
@@ -373,11 +381,19 @@ static void take_reports(struct jm *jm, const struct jm_event *ev, struct jm_eff
 		      good ? "" : "this registration has ended: register again");
 }
 
+static bool in_store(const struct jm *jm, const struct job_id *id)
+{
+	for (size_t i = 0; i < jm->n_unreadable; i++)
+		if (job_id_equal(&jm->unreadable[i], id))
+			return true;
+	return jm_find(jm, id) != NULL;
+}
+
 static void say_unknown(struct jm *jm, struct tm *tm, struct jm_effects *fx)
 {
 	for (unsigned i = 0; i < tm->n_items && jm->done_loaded; i++) {
 		const struct control_item *item = &tm->items[i];
-		if (jm_find(jm, &item->job))
+		if (in_store(jm, &item->job))
 			continue;
 		struct control_command_msg m = {.kind = CONTROL_UNKNOWN,
 						.job = item->job,
@@ -401,14 +417,15 @@ static void beat(struct jm *jm, struct tm *tm, struct jm_effects *fx)
 static bool watch_tms(struct jm *jm, struct jm_effects *fx)
 {
 	bool lost = false;
+	bool judges = jm->role == JM_IS_LEADING;
 	for (size_t i = jm->tms.n; i-- > 0;) {
 		struct tm *tm = jm->tms.at[i];
-		if (tm->state == TM_CONNECTED &&
+		if (judges && tm->state == TM_CONNECTED &&
 		    jm->now_ms - tm->heard_ms >= jm->config.heartbeat_timeout_ms) {
 			close_stream(jm, tm, "nothing was heard for the heartbeat timeout", fx);
 			lose_tm(jm, tm, "was silent for the heartbeat timeout", fx);
 			lost = true;
-		} else if (tm->state == TM_AWAY &&
+		} else if (judges && tm->state == TM_AWAY &&
 			   jm->now_ms - tm->gone_ms >= jm->config.reconnect_ms) {
 			lose_tm(jm, tm, "went away and did not come back", fx);
 			lost = true;
@@ -432,6 +449,14 @@ static void forgive_pause(struct jm *jm, uint64_t now_ms)
 
 /* ---- requests ---- */
 
+static size_t count_jobs(const struct jm *jm, bool terminal)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < jm->n_jobs; i++)
+		n += job_terminal(jm->jobs[i]) == terminal;
+	return n;
+}
+
 static void submit(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 {
 	struct job_env env = env_of(jm, fx);
@@ -444,7 +469,7 @@ static void submit(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 		job_submitted_again(known, &env, ev->token, ev->spec);
 		return;
 	}
-	if (jm->n_jobs >= LIMIT_JOBS) {
+	if (count_jobs(jm, false) >= LIMIT_JOBS) {
 		effects_reply(fx, ev->token, ERR_LIMIT, "there are %d jobs already", LIMIT_JOBS);
 		return;
 	}
@@ -491,6 +516,25 @@ static void decided(struct jm *jm, const struct jm_event *ev, struct jm_effects 
 			      ev->token);
 }
 
+static bool expired(const struct doc *tombstone, int64_t wall_ms)
+{
+	const int64_t kept_ms = (int64_t)JM_TOMBSTONE_DAYS * 24 * 3600 * 1000;
+	return wall_ms - tombstone->stamps[tombstone->status] > kept_ms;
+}
+
+/* Delete an old tombstone; its key is its own chain. Nobody waits for the outcome: the next leader
+ * finds it again if it failed. */
+static void bury(struct jm *jm, const struct doc *tombstone, const struct jm_doc *doc,
+		 struct jm_effects *fx)
+{
+	struct jm_effect *decide = effects_add(fx, JM_DECIDE);
+	decide->token = jm->next_token++;
+	decide->job = tombstone->job;
+	decide->revision = doc->revision;
+	snprintf(decide->key, sizeof(decide->key), "done/%s", tombstone->job.hex);
+	effects_op(decide, decide->key, NULL);
+}
+
 static void load_done(struct jm *jm, const struct job_env *env, const struct jm_doc *doc)
 {
 	struct job_id id;
@@ -499,6 +543,11 @@ static void load_done(struct jm *jm, const struct job_env *env, const struct jm_
 	    jm_find(jm, &id) || doc_decode(doc->value, doc->len, &tombstone, NULL) != ERR_OK)
 		return;
 	if (!doc_terminal(tombstone.status) || !job_id_equal(&id, &tombstone.job)) {
+		doc_fini(&tombstone);
+		return;
+	}
+	if (env->leading && expired(&tombstone, jm->wall_ms)) {
+		bury(jm, &tombstone, doc, env->fx);
 		doc_fini(&tombstone);
 		return;
 	}
@@ -631,6 +680,28 @@ static bool take_event(struct jm *jm, const struct jm_event *ev, struct jm_effec
 	return false;
 }
 
+static int64_t ended_ms(const struct job *job)
+{
+	return job->doc.stamps[job->doc.status];
+}
+
+/* Of the jobs that ended, the newest are kept in memory to be shown. */
+static void evict_ended(struct jm *jm)
+{
+	while (count_jobs(jm, true) > JM_ENDED_SHOWN) {
+		struct job *oldest = NULL;
+		for (size_t i = 0; i < jm->n_jobs; i++) {
+			struct job *job = jm->jobs[i];
+			if (job_terminal(job) && (!oldest || ended_ms(job) < ended_ms(oldest)))
+				oldest = job;
+		}
+		if (!oldest)
+			return;
+		oldest->gone = true;
+		remove_gone(jm);
+	}
+}
+
 static void advance_jobs(struct jm *jm, bool all, struct jm_effects *fx)
 {
 	struct job_env env = env_of(jm, fx);
@@ -645,6 +716,8 @@ static void advance_jobs(struct jm *jm, bool all, struct jm_effects *fx)
 		job_advance(job, &env);
 		assert(job_holds(job));
 	}
+	if (jm->dirty || all)
+		evict_ended(jm);
 	jm->dirty = false;
 	remove_gone(jm);
 }
@@ -669,9 +742,10 @@ void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 
 static uint64_t tm_wake_ms(const struct jm *jm, const struct tm *tm)
 {
+	bool judges = jm->role == JM_IS_LEADING;
 	if (tm->state == TM_AWAY)
-		return tm->gone_ms + jm->config.reconnect_ms;
-	uint64_t silent = tm->heard_ms + jm->config.heartbeat_timeout_ms;
+		return judges ? tm->gone_ms + jm->config.reconnect_ms : UINT64_MAX;
+	uint64_t silent = judges ? tm->heard_ms + jm->config.heartbeat_timeout_ms : UINT64_MAX;
 	return tm->beat_ms < silent ? tm->beat_ms : silent;
 }
 

@@ -10,6 +10,11 @@
 #include "jobmanager/job.h"
 #include "jobmanager/tms.h"
 
+enum {
+	JM_ENDED_SHOWN = 500, /* terminal jobs in memory; older ones are in the store only */
+	JM_TOMBSTONE_DAYS = 7 /* and then their tombstones are deleted */
+};
+
 struct jm {
 	struct jm_config config; /* owns its strings */
 	enum jm_role_view role;
@@ -22,6 +27,8 @@ struct jm {
 	struct cleanup cleanup;
 	struct job **jobs; /* owns; ascending ids; terminal ones too */
 	size_t n_jobs, jobs_capacity;
+	struct job_id *unreadable; /* documents of another format: left alone; owns */
+	size_t n_unreadable;
 	bool dirty;                         /* slots in use may have changed */
 	bool done_loaded;                   /* tombstones of earlier leaders are here */
 	bool cleanup_missing;               /* their cleanup entries are not */

@@ -87,10 +87,14 @@ static bool draft_failures(struct job *job, struct doc *draft, int64_t wall_ms)
 	return changed;
 }
 
+/* All regions begin again, and that counts once. */
 static void fail_all(struct job *job, const struct doc_failure *failure)
 {
-	for (unsigned r = 0; r < job->doc.n_regions; r++)
-		region_fail(job, r, failure, false);
+	struct doc_failure f = *failure;
+	for (unsigned r = 0; r < job->doc.n_regions; r++) {
+		region_fail(job, r, &f, false);
+		f.external = true;
+	}
 }
 
 static void judge_checkpoints(struct job *job, int64_t wall_ms)

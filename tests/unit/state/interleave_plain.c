@@ -23,7 +23,7 @@ static void step(void);
 #include "state/hashmap.h"
 #include "state/keyhash.h"
 
-enum { KEYS = 90, STACK = 256 << 10 };
+enum { KEYS = 1000, STACK = 256 << 10 };
 
 struct play {
 	ucontext_t writer, reader;
@@ -105,7 +105,7 @@ struct model {
 	uint64_t at_barrier[2][KEYS];
 };
 
-/* All keys in one bucket, or spread: bits 8-13 choose the bucket, the top bits the segment. */
+/* Three home buckets for all: they overflow, so that segments are split long before they are full. */
 static uint64_t crowded(const struct backend_key *key)
 {
 	uint64_t h = keyhash_int64(key->number);
@@ -198,7 +198,7 @@ static bool one_seed(uint64_t seed, char *stack)
 	m->numbers = ops->open(m->store, &number, crowded);
 	m->texts = ops->open(m->store, &text, crowded);
 	for (unsigned i = 0; i < 6 && !stage.wrong; i++) {
-		for (unsigned k = 0; k < 25; k++)
+		for (uint64_t k = prng_below(&stage.prng, 1500); k; k--)
 			write_one(m);
 		one_capture(m, stack);
 	}
@@ -214,7 +214,7 @@ static bool one_seed(uint64_t seed, char *stack)
 int main(int argc, char **argv)
 {
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
-	uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 3000;
+	uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 250;
 	char *stack = mem_array(1, STACK);
 	bool ok = true;
 

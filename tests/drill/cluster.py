@@ -128,8 +128,9 @@ class Cluster:
 
     def leader(self):
         """(id, epoch) of who leads, as told by whoever answers; None while nobody does."""
-        leader = self.rest("/v1/cluster").get("leader")
-        return (leader["id"], int(leader["epoch"])) if leader else None
+        cluster = self.rest("/v1/cluster")
+        leader = cluster["leader"]
+        return (leader["id"], cluster["epoch"]) if leader else None
 
     def wait_state(self, job, states, seconds):
         def reached():

@@ -410,16 +410,43 @@ static const json_t *range_of(const json_t *op)
 	return get(op, "request_range");
 }
 
-static bool same_key(const json_t *a, const json_t *b)
+/* A put of a key that another put or a deletion of the same branch touches. */
+static bool is_touched(struct call *k, const json_t *ops, const json_t *op)
 {
-	const char *x = json_string_value(get(a, "key")), *y = json_string_value(get(b, "key"));
-	return x && y && strcmp(x, y) == 0;
+	struct range_bufs key, other;
+	size_t i;
+	const json_t *o;
+	bool touched = false;
+	if (read_range(k, put_of(op), &key)) {
+		struct etcd_key one = {.key = key.key.data, .len = key.key.len};
+		json_array_foreach (ops, i, o) {
+			const json_t *write = put_of(o) ? put_of(o) : delete_of(o);
+			if (o == op || write == NULL)
+				continue;
+			touched |= read_range(k, write, &other) && etcd_range_has(&other.r, &one);
+			range_fini(&other);
+		}
+	}
+	range_fini(&key);
+	return touched;
 }
 
+static void check_range_op(struct call *k, const json_t *o)
+{
+	struct range_bufs b;
+	uint64_t revision = etcd_u64(o, "revision");
+	if (read_range(k, o, &b) && revision > k->view)
+		fail(k, 400, 11, "etcdserver: mvcc: required revision is a future revision");
+	else if (revision && revision < k->c->store.compacted)
+		fail(k, 400, 11, "etcdserver: mvcc: required revision has been compacted");
+	range_fini(&b);
+}
+
+/* Of either branch, taken or not. */
 static void check_ops(struct call *k, const json_t *ops)
 {
-	size_t i, j;
-	const json_t *op, *other;
+	size_t i;
+	const json_t *op;
 	if (json_array_size(ops) > ETCD_OPS_MAX)
 		fail(k, 400, 3, "etcdserver: too many operations in txn request");
 	json_array_foreach (ops, i, op) {
@@ -429,11 +456,19 @@ static void check_ops(struct call *k, const json_t *ops)
 		else if (delete_of(op) || range_of(op))
 			(void)read_range(k, delete_of(op) ? delete_of(op) : range_of(op), &b);
 		range_fini(&b);
-		for (j = 0; put_of(op) && j < i; j++) {
-			other = put_of(json_array_get(ops, j));
-			if (other && same_key(other, put_of(op)))
-				fail(k, 400, 3, "etcdserver: duplicate key given in txn request");
-		}
+		if (put_of(op) && is_touched(k, ops, op))
+			fail(k, 400, 3, "etcdserver: duplicate key given in txn request");
+	}
+}
+
+/* Of the branch that is taken, before anything is changed. */
+static void check_ranges(struct call *k, const json_t *ops)
+{
+	size_t i;
+	const json_t *op;
+	json_array_foreach (ops, i, op) {
+		if (range_of(op))
+			check_range_op(k, range_of(op));
 	}
 }
 
@@ -478,21 +513,17 @@ static void run_txn(struct call *k)
 	check_ops(k, failure);
 	json_array_foreach (compares, i, o)
 		holds = holds && compare_holds(k, o);
+	check_ranges(k, holds ? success : failure);
 	if (k->status)
 		return;
 	struct buf inner = {0}, *whole = k->out;
 	k->out = &inner;
 	bool changed = run_ops(k, holds ? success : failure);
 	k->out = whole;
-	if (k->status) { /* a range of the past or the future fails the whole transaction */
-		buf_clear(whole);
-		buf_add(whole, inner.data, inner.len);
-	} else {
-		open_answer(k, false, changed ? k->view + 1 : k->view);
-		buf_text(k->out, holds ? ",\"succeeded\":true" : "");
-		buf_add(k->out, inner.len ? inner.data : "", inner.len);
-		buf_text(k->out, "}");
-	}
+	open_answer(k, false, changed ? k->view + 1 : k->view);
+	buf_text(k->out, holds ? ",\"succeeded\":true" : "");
+	buf_add(k->out, inner.len ? inner.data : "", inner.len);
+	buf_text(k->out, "}");
 	buf_fini(&inner);
 	committed(k, changed);
 }
@@ -669,12 +700,13 @@ static void run_alarm(struct call *k)
 		if (named)
 			k->c->nospace = false;
 	}
-	open_answer(k, false, k->view);
+	/* The one answer without a header. */
 	if (show)
 		buf_printf(k->out,
-			   ",\"alarms\":[{\"memberID\":\"%" PRIu64 "\",\"alarm\":\"NOSPACE\"}]",
+			   "{\"alarms\":[{\"memberID\":\"%" PRIu64 "\",\"alarm\":\"NOSPACE\"}]}",
 			   raised_by);
-	buf_text(k->out, "}");
+	else
+		buf_text(k->out, "{}");
 }
 
 static void run_defragment(struct call *k)
@@ -978,7 +1010,7 @@ void etcd_on_request(struct world_server *s, struct world_request *r)
 	}
 	const struct route *route = find_route(r->path);
 	if (route == NULL) {
-		world_reply(m->w, r, 404, "Not Found", 9);
+		world_reply(m->w, r, 404, "Not Found\n", 10);
 		return;
 	}
 	json_t *bodies = parse_bodies(r->body, r->body_len);

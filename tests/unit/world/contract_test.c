@@ -339,3 +339,140 @@ Test(world_ev, pipelined_requests_wait_for_a_hanging_one)
 	world_unlisten(hs.w, &site.server);
 	harness_close(&hs);
 }
+
+/* ---- TLS ---- */
+
+static void make_certificate(const char *dir)
+{
+	char command[1024];
+	snprintf(command, sizeof(command),
+		 "cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+		 "-keyout key.pem -out cert.pem -days 2 -subj /O=weir "
+		 "-addext subjectAltName=IP:127.0.0.1 2>/dev/null",
+		 dir);
+	cr_assert_eq(system(command), 0);
+}
+
+struct tls_files {
+	char dir[64], cert[96], key[96];
+};
+
+static void tls_files_open(struct tls_files *t)
+{
+	snprintf(t->dir, sizeof(t->dir), "/tmp/weir-tls-XXXXXX");
+	cr_assert_not_null(mkdtemp(t->dir));
+	make_certificate(t->dir);
+	snprintf(t->cert, sizeof(t->cert), "%s/cert.pem", t->dir);
+	snprintf(t->key, sizeof(t->key), "%s/key.pem", t->dir);
+}
+
+static void tls_files_close(struct tls_files *t)
+{
+	unlink(t->cert);
+	unlink(t->key);
+	rmdir(t->dir);
+}
+
+static void tls_call(struct harness *hs, struct site *site, const struct world_tls *tls,
+		     struct call *c)
+{
+	char url[256];
+	snprintf(url, sizeof(url), "https://%s/x", site->server.address);
+	struct world_http_spec spec = {.method = "POST",
+				       .url = url,
+				       .body = "{}",
+				       .body_len = 2,
+				       .reply_max = 1000,
+				       .timeout_ms = 5000,
+				       .tls = tls};
+	call_start(hs, c, &spec);
+	harness_until(hs, &c->ended);
+}
+
+Test(world_ev, tls_with_certificates_on_both_sides)
+{
+	struct harness hs;
+	struct err e;
+	struct tls_files files;
+	tls_files_open(&files);
+	struct world_tls both = {
+		.ca_file = files.cert, .cert_file = files.cert, .key_file = files.key};
+	struct world_tls only_ca = {.ca_file = files.cert};
+	struct site site = {.hs = &hs,
+			    .server = {.on_request = site_request, .on_gone = site_gone},
+			    .answers = true};
+	struct call good = {0}, untrusted = {0}, nameless = {0};
+	harness_open(&hs);
+	struct world_listen_spec spec = {.address = OWN_ADDRESS, .body_max = 1000, .tls = &both};
+	cr_assert_eq(world_listen(hs.w, &site.server, &spec, &e), ERR_OK, "%s", e.text);
+	tls_call(&hs, &site, &both, &good);
+	cr_assert_str_eq(good.text.data, "{\"ok\":true}");
+	call_check(&good, ERR_OK, NET_OK);
+	/* The server is not trusted: nothing was sent. */
+	site.got = false;
+	tls_call(&hs, &site, NULL, &untrusted);
+	call_check(&untrusted, ERR_NOTSENT, NET_TLS);
+	/* The client shows no certificate: TLS 1.3 tells it late, but no handler ever runs. */
+	tls_call(&hs, &site, &only_ca, &nameless);
+	cr_assert(nameless.code == ERR_UNKNOWN || nameless.code == ERR_NOTSENT);
+	cr_assert_not(site.got);
+	buf_fini(&nameless.text);
+	world_unlisten(hs.w, &site.server);
+	harness_close(&hs);
+	tls_files_close(&files);
+}
+
+Test(world_ev, a_certificate_that_cannot_be_read_is_an_error)
+{
+	struct harness hs;
+	struct err e;
+	struct world_tls tls = {.cert_file = "/nowhere/cert.pem", .key_file = "/nowhere/key.pem"};
+	struct site site = {.hs = &hs, .server = {.on_request = site_request}};
+	struct world_listen_spec spec = {.address = OWN_ADDRESS, .body_max = 10, .tls = &tls};
+	harness_open(&hs);
+	cr_assert_eq(world_listen(hs.w, &site.server, &spec, &e), ERR_INVALID);
+	cr_assert_not_null(strstr(e.text, "/nowhere/cert.pem"));
+	harness_close(&hs);
+}
+
+/* A server that closes the kept connection just as the next request is sent on it: libcurl alone
+ * would send that request again. */
+Test(world_ev, a_request_is_never_sent_twice)
+{
+	struct harness hs;
+	int listener;
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(a);
+	char url[64], request[512];
+	struct call first = {0}, second = {0};
+	harness_open(&hs);
+	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	cr_assert_eq(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	cr_assert_eq(listen(listener, 5), 0);
+	getsockname(listener, (struct sockaddr *)&a, &len);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/", (unsigned)ntohs(a.sin_port));
+	struct world_http_spec spec = {
+		.method = "GET", .url = url, .reply_max = 1000, .timeout_ms = 3000};
+	call_start(&hs, &first, &spec);
+	harness_for(&hs, 50);
+	int con = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	cr_assert_gt(recv(con, request, sizeof(request), 0), 0);
+	dprintf(con, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	harness_until(&hs, &first.ended);
+	call_check(&first, ERR_OK, NET_OK);
+	call_start(&hs, &second, &spec);
+	harness_for(&hs, 50);
+	cr_assert_gt(recv(con, request, sizeof(request), MSG_DONTWAIT), 0,
+		     "on the kept connection");
+	close(con); /* read, perhaps carried out, not answered */
+	harness_until(&hs, &second.ended);
+	cr_assert_eq(second.code, ERR_UNKNOWN);
+	/* libcurl may have connected again, but nothing of the request went out. */
+	int again = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	cr_assert(again < 0 || recv(again, request, sizeof(request), 0) == 0);
+	if (again >= 0)
+		close(again);
+	buf_fini(&second.text);
+	close(listener);
+	harness_close(&hs);
+}

@@ -2,6 +2,7 @@
  * bench_engine - keyed count through real workers: source.sequence -> keyBy -> count -> sink.discard.
  *
  *   bench_engine [rows] [case ...]      a case: keys:type:shape:cores, as printed
+ *   bench_engine snapshots KEYS         twenty checkpoints at parallelism 4 under full load
  *
  * Shapes
  *   local   one worker, source and count as two tasks (queues between them)
@@ -88,11 +89,49 @@ static void run(const struct bench_case *c, unsigned long rows)
 	fflush(stdout);
 }
 
+/* Twenty checkpoints under full load: the synchronous part, how long the upload took, the rate. */
+static void snapshots(unsigned long keys)
+{
+	static const char *const placement[] = {
+		"[[0,0],[0,1],[0,2],[0,3],[1,0],[1,1],[1,2],[1,3]]"};
+	struct play p;
+	char spec[1024];
+	int64_t before = 0;
+
+	snprintf(spec, sizeof(spec), spec_form, 4, 1UL << 40, keys, "int64");
+	play_begin(&p, 1, NULL, "", NULL);
+	play_deploy(&p, spec, placement, NULL, 0);
+	(void)poll(NULL, 0, 3000);
+	uint64_t from = play_ms();
+	for (uint64_t id = 1; id <= 20; id++) {
+		play_all(&p, CONTROL_TRIGGER, id);
+		struct control_report_msg m = play_until(&p, 0, CONTROL_REPORT_ACK);
+		int64_t rows = json_integer_value(json_object_get(m.stats, "records"));
+		uint64_t now = play_ms();
+		printf("ckpt %2lu  %7.2f M rows/s since the one before  %s\n", (unsigned long)id,
+		       (double)(rows - before) / (double)(now - from) / 1e3,
+		       json_dumps(m.stats, JSON_COMPACT));
+		before = rows;
+		from = now;
+		control_report_fini(&m);
+		play_all(&p, CONTROL_COMPLETE, id);
+		(void)poll(NULL, 0, id % 2 ? 300 : 0);
+	}
+	play_all(&p, CONTROL_CANCEL, 0);
+	struct control_report_msg m = play_until(&p, 0, CONTROL_REPORT_ENDED);
+	control_report_fini(&m);
+	play_end(&p);
+}
+
 int main(int argc, char **argv)
 {
 	static const unsigned long keys[] = {1000, 1000000};
 	static const char *const types[] = {"int64", "string"};
 	static const char *const shapes[] = {"local", "split", "both"};
+	if (argc > 2 && strcmp(argv[1], "snapshots") == 0) {
+		snapshots(strtoul(argv[2], NULL, 10));
+		return 0;
+	}
 	unsigned long rows = argc > 1 ? strtoul(argv[1], NULL, 10) : 20000000;
 
 	for (unsigned k = 0; k < 2; k++)

@@ -184,11 +184,25 @@ static bool captures_begin(struct task *t)
 	return true;
 }
 
+/* Storage may be too slow to walk the capture before: rows are worth more than this checkpoint. */
+static void snapshot_late(struct task *t, uint64_t now_ns)
+{
+	struct snapshot_part *p = t->part;
+
+	if (now_ns - t->part_since_ns < TASK_CAPTURE_WAIT_NS)
+		return;
+	t->part = NULL;
+	chain_control(&t->chain, BATCH_BARRIER, &p->barrier);
+	t->config.port->declined(t->config.port, t, p->barrier.checkpoint,
+				 "the snapshot before is still being written");
+	snapshot_part_destroy(p);
+}
+
 /*
- * The synchronous part. Captures begin first; if one before is still being walked, the task does
- * nothing else until it can be done: called again, it goes on where it stopped.
+ * The synchronous part, then the barrier goes on. If a capture before is still being walked, the
+ * task does nothing else until it can be done: called again, it goes on where it stopped.
  */
-static void snapshot_try(struct task *t)
+static void snapshot_try(struct task *t, uint64_t now_ns)
 {
 	struct snapshot_part *p = t->part;
 	struct ckpt_id id = {p->barrier.checkpoint};
@@ -202,17 +216,23 @@ static void snapshot_try(struct task *t)
 			chain_fail(&t->chain, i, &e);
 	}
 	p->sync_ns += clock_ns() - from;
-	if (!begun || t->chain.failed)
+	if (t->chain.failed)
 		return;
+	if (!begun) {
+		snapshot_late(t, now_ns);
+		return;
+	}
 	p->rows = t->chain.rows_in;
 	t->part = NULL;
+	chain_control(&t->chain, BATCH_BARRIER, &p->barrier);
 	t->config.port->snapshot(t->config.port, t, p);
 	if (t->config.killpoint)
 		killpoint_pass(t->config.killpoint, "task.snapshot");
 }
 
-/* The barrier has passed every input: send it on, then capture. */
-static void snapshot_begin(struct task *t, const struct batch_barrier *b, uint64_t waited_ns)
+/* The barrier has passed every input. */
+static void snapshot_begin(struct task *t, const struct batch_barrier *b, uint64_t waited_ns,
+			   uint64_t now_ns)
 {
 	struct snapshot_part *p = snapshot_part_create(t->chain.n);
 
@@ -231,8 +251,8 @@ static void snapshot_begin(struct task *t, const struct batch_barrier *b, uint64
 		memcpy(s->modes, l->op->type->lists, sizeof(s->modes));
 	}
 	t->part = p;
-	chain_control(&t->chain, BATCH_BARRIER, b);
-	snapshot_try(t);
+	t->part_since_ns = now_ns;
+	snapshot_try(t, now_ns);
 }
 
 static void on_barrier(struct task *t, uint32_t channel, const struct batch_barrier *b,
@@ -249,7 +269,7 @@ static void on_barrier(struct task *t, uint32_t channel, const struct batch_barr
 	if (r.verdict == ALIGN_HOLD)
 		t->inputs[channel].held = t->config.exactly_once;
 	if (r.verdict == ALIGN_COMPLETE)
-		snapshot_begin(t, b, r.waited_ns);
+		snapshot_begin(t, b, r.waited_ns, now_ns);
 }
 
 /* H30: nobody leads, and a channel has been held for too long: give that checkpoint up alone. */
@@ -276,14 +296,14 @@ static void end_by(struct task *t, const struct task_order *o)
 	sm_move(&t->sm, TASK_STATE_ENDED, o->kind == TASK_FINISH ? "finished" : "cancelled");
 }
 
-static void order_run(struct task *t, const struct task_order *o)
+static void order_run(struct task *t, const struct task_order *o, uint64_t now_ns)
 {
 	struct ckpt_id id = {o->barrier.checkpoint};
 
 	switch (o->kind) {
 	case TASK_TRIGGER:
 		if (t->source && align_trigger(&t->align, id.v))
-			snapshot_begin(t, &o->barrier, 0);
+			snapshot_begin(t, &o->barrier, 0, now_ns);
 		break;
 	case TASK_ABORT:
 		if (align_abort(&t->align, id.v))
@@ -303,13 +323,13 @@ static void order_run(struct task *t, const struct task_order *o)
 
 /* A trigger waits while a former snapshot cannot begin; the orders behind it wait with it, but for
  * an end, which the worker sends once nothing else matters. */
-static void orders_run(struct task *t)
+static void orders_run(struct task *t, uint64_t now_ns)
 {
 	struct task_order o;
 
 	while (!t->part && !t->chain.failed && sm_state(&t->sm) == TASK_STATE_RUNNING &&
 	       order_next(t, &o))
-		order_run(t, &o);
+		order_run(t, &o, now_ns);
 }
 
 /* ---- input ---- */
@@ -450,7 +470,7 @@ static void keyed_poll_all(struct task *t)
 static enum task_verdict work(struct task *t, uint64_t now_ns, struct task_wait *out)
 {
 	if (t->part)
-		snapshot_try(t);
+		snapshot_try(t, now_ns);
 	if (t->part) {
 		wait_at_most(out, now_ns + 1000000);
 		return TASK_IDLE;
@@ -467,7 +487,7 @@ enum task_verdict task_poll(struct task *t, uint64_t now_ns, struct task_wait *o
 	*out = (struct task_wait){.fd = -1};
 	if (sm_state(&t->sm) != TASK_STATE_RUNNING)
 		return TASK_ENDED;
-	orders_run(t);
+	orders_run(t, now_ns);
 	keyed_poll_all(t);
 	if (sm_state(&t->sm) == TASK_STATE_RUNNING && !t->chain.failed) {
 		v = work(t, now_ns, out);

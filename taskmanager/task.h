@@ -19,7 +19,9 @@
  *
  * Invariants
  *  - rows and barriers of a channel are taken in order; a held channel is not read;
- *  - between a barrier and the end of its synchronous part nothing is processed;
+ *  - between a barrier and the end of its synchronous part nothing is processed. If the capture
+ *    before is still being walked, the task waits for it, but after TASK_CAPTURE_WAIT_NS declines
+ *    this checkpoint and goes on;
  *  - no input is taken while output is stuck; orders are carried out all the same;
  *  - a source at its end goes on answering triggers; a task whose inputs are all at their end goes
  *    on passing barriers.
@@ -41,7 +43,12 @@
 #include "taskmanager/queue.h"
 #include "taskmanager/snapshot.h"
 
-enum { TASK_TICK_MS = 100, TASK_SOURCE_ROWS = 1024, TASK_FLUSH_NS = 1000000 };
+enum {
+	TASK_TICK_MS = 100,
+	TASK_SOURCE_ROWS = 1024,
+	TASK_FLUSH_NS = 1000000,
+	TASK_CAPTURE_WAIT_NS = 1000000000
+};
 
 enum task_state { TASK_STATE_NEW, TASK_STATE_RUNNING, TASK_STATE_ENDED, TASK_STATE_FAILED };
 
@@ -110,7 +117,7 @@ struct task {
 	struct task_input *inputs; /* owns */
 	const struct row_plan *input_plan;
 	struct snapshot_part *part; /* under way: captures still to begin */
-	uint64_t barrier_wait_ns;   /* of that part's alignment */
+	uint64_t part_since_ns;
 	bool at_end;
 	uint64_t flushed_ns, ticked_ns;
 	struct op_poll pause; /* of a source that said IDLE */

@@ -131,11 +131,11 @@ struct elect_event {
 };
 
 enum elect_effect_kind {
-	ELECT_DO,    /* start `op` (forget one before it); answer with EV_OP and token */
-	ELECT_RENEW, /* one renewal; EV_RENEWED */
-	ELECT_LIST,  /* read the queue; EV_LISTED */
-	ELECT_GHOST, /* delete queue[index], a key of ours that nobody embodies; EV_HINT when done */
-	ELECT_ROLE,  /* the role changed: elect_role() */
+	ELECT_DO,      /* start `op` (forget one before it); answer with EV_OP and token */
+	ELECT_RENEW,   /* one renewal; EV_RENEWED */
+	ELECT_LIST,    /* read the queue; EV_LISTED */
+	ELECT_GHOST,   /* delete queue[index], a key of ours that is not ours; EV_HINT then */
+	ELECT_ROLE,    /* the role changed: elect_role() */
 	ELECT_MEMBERS, /* the queue changed */
 	ELECT_NOTE     /* a line for the log */
 };

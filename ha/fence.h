@@ -67,8 +67,8 @@ bool fence_leads(const struct fence *f, const struct wire_range *queue);
 const struct wire_range *fence_docs(const struct wire_answer *a);
 
 enum fence_verdict {
-	FENCE_DONE, /* carried out, at `revision` */
-	FENCE_CONFLICT, /* not carried out and never will be: the chain moved, or an absent key exists */
+	FENCE_DONE,      /* carried out, at `revision` */
+	FENCE_CONFLICT,  /* never carried out: the chain moved, or an absent key exists */
 	FENCE_DEPOSED,   /* we do not lead */
 	FENCE_REGRESSED, /* the chain is older than what we know was committed */
 	FENCE_UNCLEAR    /* not an answer to this request */

@@ -344,8 +344,7 @@ static void barrier_op_done(struct ha *ha, struct etcd_call *call)
 	if (result == ELECT_DONE && !call->answer.succeeded)
 		result = ELECT_REFUSED;
 	else if (result == ELECT_REFUSED)
-		result =
-			ELECT_UNKNOWN; /* by etcd, not by the predicate: it says nothing of who leads */
+		result = ELECT_UNKNOWN; /* by etcd, not by the predicate */
 	struct wire_range *docs =
 		result == ELECT_DONE && call->answer.n_ranges == 1 ? &call->answer.ranges[0] : NULL;
 	if (docs) {

@@ -36,27 +36,27 @@ struct ha;
 enum { HA_ENDPOINTS_MAX = 9, HA_TXN_OPS_MAX = 100 };
 
 struct ha_config {
-	const char *prefix;             /* "weir" */
-	const char *cluster;            /* "default" */
+	const char *prefix;                      /* "weir" */
+	const char *cluster;                     /* "default" */
 	const char *endpoints[HA_ENDPOINTS_MAX]; /* "http://127.0.0.1:2379" */
 	unsigned n_endpoints;
-	const char *user, *password;    /* NULL: no authentication */
+	const char *user, *password; /* NULL: no authentication */
 	const struct world_tls *tls;
-	uint32_t lease_s;               /* default 5 */
-	uint32_t renew_ms;              /* default 500 */
-	uint32_t attempt_ms;            /* default 300: one try of a small call, doubling to a quarter lease */
-	bool dedicated;                 /* etcd is ours alone: the leader compacts */
+	uint32_t lease_s;    /* default 5 */
+	uint32_t renew_ms;   /* default 500 */
+	uint32_t attempt_ms; /* default 300: one try of a small call, doubling to a quarter lease */
+	bool dedicated;      /* etcd is ours alone: the leader compacts */
 	/* what others see of this process */
-	const char *id;                 /* node id */
-	char instance[ID_TEXT];         /* random, new in each process */
-	const char *user_address;       /* "host:port" of the REST API */
-	const char *cluster_address;    /* "host:port" for TaskManagers and peers */
+	const char *id;              /* node id */
+	char instance[ID_TEXT];      /* random, new in each process */
+	const char *user_address;    /* "host:port" of the REST API */
+	const char *cluster_address; /* "host:port" for TaskManagers and peers */
 	int64_t pid;
 };
 
 enum ha_role { HA_STARTING, HA_FOLLOWING, HA_LEADING, HA_SUSPENDED };
 
-struct ha_member {              /* a candidate: a living JobManager */
+struct ha_member { /* a candidate: a living JobManager */
 	char id[NODE_ID_MAX];
 	char instance[ID_TEXT];
 	char user_address[128], cluster_address[128];
@@ -66,9 +66,9 @@ struct ha_member {              /* a candidate: a living JobManager */
 	bool self;
 };
 
-struct ha_doc {                 /* one key as read */
-	const char *key;        /* relative */
-	const char *value;      /* ends in a zero byte */
+struct ha_doc {            /* one key as read */
+	const char *key;   /* relative */
+	const char *value; /* ends in a zero byte */
 	size_t len;
 	uint64_t mod_revision, create_revision;
 };
@@ -79,7 +79,7 @@ struct ha_listener {
 	 * what this process remembers is still true. */
 	void (*on_role)(struct ha_listener *l, enum ha_role role, struct epoch epoch,
 			const struct ha_doc *docs, size_t n_docs);
-	/* The queue of candidates changed (first is the leader); borrowed for the call. May be NULL. */
+	/* The queue of candidates changed (first is the leader); borrowed. May be NULL. */
 	void (*on_members)(struct ha_listener *l, const struct ha_member *members, size_t n);
 };
 
@@ -146,8 +146,8 @@ struct ha_read {
 	struct err err;
 	struct ha_doc *docs; /* borrowed until done returns */
 	size_t n_docs;
-	uint64_t revision;   /* of the store as read */
-	void *impl;          /* private */
+	uint64_t revision; /* of the store as read */
+	void *impl;        /* private */
 };
 /* One key, or with `prefix` all that begin with it. at_revision 0: now, linearizable. */
 void ha_get(struct ha *ha, struct ha_read *r, const char *key, bool prefix, uint64_t at_revision);
@@ -167,16 +167,17 @@ void ha_barrier_cancel(struct ha *ha, struct ha_barrier *b);
 
 struct ha_status {
 	enum ha_role role;
-	struct epoch epoch;       /* own, while LEADING or SUSPENDED; else the leader's as last seen, or 0 */
+	struct epoch
+		epoch; /* own, while LEADING or SUSPENDED; else the leader's as last seen, or 0 */
 	const struct ha_member *members; /* borrowed until the next loop turn */
 	size_t n_members;
-	uint64_t lease_left_ms;   /* by our own careful count */
-	uint64_t revision;        /* highest seen */
+	uint64_t lease_left_ms; /* by our own careful count */
+	uint64_t revision;      /* highest seen */
 	uint64_t db_bytes, db_quota_bytes;
 	bool nospace;
-	bool regressed;           /* the store went back in time: nothing is decided */
-	char trouble[256];        /* "" or what is wrong with etcd now */
-	char endpoint[128];       /* the member last used */
+	bool regressed;     /* the store went back in time: nothing is decided */
+	char trouble[256];  /* "" or what is wrong with etcd now */
+	char endpoint[128]; /* the member last used */
 };
 void ha_status(struct ha *ha, struct ha_status *out);
 const char *ha_role_name(enum ha_role role);

@@ -9,7 +9,8 @@
  *
  * Answers: an absent member has its default (that is how etcd writes it), a
  * member of the wrong type is an error, and an answer without `header` is no
- * answer (except of maintenance calls). Both spellings of members (mod_revision, modRevision) are accepted.
+ * answer (except of maintenance calls). Both spellings of members
+ * (mod_revision, modRevision) are accepted.
  * What a parser filled in is released with its _fini, which is harmless on a
  * zeroed struct. After an error nothing needs to be released.
  *

@@ -276,6 +276,20 @@ void rig_fini(struct rig *r)
 	nftw(r->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+void rig_shell(struct rig *r, const char *command)
+{
+	int status = 0;
+	pid_t pid = fork();
+	must(pid >= 0, "fork");
+	if (pid == 0) {
+		setenv("RIG", r->dir, 1);
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	waitpid(pid, &status, 0);
+	must(status == 0, command);
+}
+
 void rig_etcdctl(struct rig *r, const char *const args[], char *out, size_t size)
 {
 	const char *argv[24] = {"etcdctl", "--endpoints", r->members[0].url};

@@ -64,6 +64,8 @@ unsigned rig_etcd_leader(struct rig *r);
 /* An answer's body from a member, without the client under test; "" if none. status may be NULL. */
 void rig_post(struct rig *r, unsigned i, const char *path, const char *body, char *out, size_t size,
 	      int *status);
+/* A shell command with the rig's directory as $RIG; aborts if it fails. */
+void rig_shell(struct rig *r, const char *command);
 /* etcdctl with these arguments (NULL-ended), endpoints set; its output. Aborts if it fails. */
 void rig_etcdctl(struct rig *r, const char *const args[], char *out, size_t size);
 

@@ -88,13 +88,6 @@ Test(secure, a_wrong_password_is_said_clearly)
 	rig_candidate_end(&c);
 }
 
-/* A shell command in the rig's directory. */
-static void run(const char *command)
-{
-	setenv("RIG", rig.dir, 1);
-	cr_assert_eq(system(command), 0, "%s", command);
-}
-
 static void with_certificate(struct ha_config *config)
 {
 	config->tls = &tls;
@@ -120,12 +113,16 @@ Test(secure, client_certificates)
 	uint64_t revision = 0;
 	rig_init(&rig, 1);
 	rig.tls = true;
-	run("cd $RIG && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-	    "-subj /O=test-ca -keyout ca.key -out ca.pem 2>/dev/null");
-	run("cd $RIG && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /O=weir "
-	    "-keyout node.key -out node.csr 2>/dev/null && printf 'subjectAltName=IP:127.0.0.1\n"
-	    "extendedKeyUsage=serverAuth,clientAuth\n' > ext && openssl x509 -req -in node.csr -CA "
-	    "ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out node.pem 2>/dev/null");
+	rig_shell(&rig, "cd $RIG && exec 2>/dev/null;"
+			"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+			"-days 2 -subj /O=test-ca -keyout ca.key -out ca.pem");
+	rig_shell(&rig, "cd $RIG && exec 2>/dev/null;"
+			"openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes "
+			"-subj /O=weir -keyout node.key -out node.csr &&"
+			"echo subjectAltName=IP:127.0.0.1 >ext &&"
+			"echo extendedKeyUsage=serverAuth,clientAuth >>ext &&"
+			"openssl x509 -req -in node.csr -CA ca.pem -CAkey ca.key -CAcreateserial "
+			"-days 2 -extfile ext -out node.pem");
 	snprintf(ca, sizeof ca, "%s/ca.pem", rig.dir);
 	snprintf(cert, sizeof cert, "%s/node.pem", rig.dir);
 	snprintf(key, sizeof key, "%s/node.key", rig.dir);

@@ -2,8 +2,8 @@
  * Three candidates on a simulated etcd of three, under crashes, pauses and
  * partitions; 200 seeds, or WEIR_SEEDS; WEIR_SEED runs one and prints it.
  *
- * Each leader counts up two documents, one decision after the other; a value is
- * "<epoch> <count> <node and number of the try>". Checked at every change of
+ * Each leader counts up two documents, one decision after the other; a value
+ * names its epoch, its count and the number of the try. Checked at every change of
  * the store:
  *  - the epoch in the value is that of the first candidate in the queue then
  *    (so only one epoch's decisions are carried out at a time, and epochs grow);
@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/prng.h"
 #include "base/text.h"
@@ -121,7 +122,8 @@ static void decide(struct world_timer *timer)
 	if (n->role != HA_LEADING || c->txn.impl || n->k->n_tries == TRIES_MAX)
 		return;
 	c->try_number = n->k->n_tries++;
-	snprintf(c->value, sizeof c->value, "%" PRIu64 " %" PRIu64 " %u", n->epoch, c->count + 1,
+	snprintf(c->value, sizeof c->value,
+		 "{\"epoch\":%" PRIu64 ",\"count\":%" PRIu64 ",\"try\":%u}", n->epoch, c->count + 1,
 		 c->try_number);
 	c->op = (struct ha_op){c->key, c->value, strlen(c->value)};
 	c->txn = (struct ha_txn){.chain_key = c->key,
@@ -132,6 +134,21 @@ static void decide(struct world_timer *timer)
 	ha_decide(n->ha, &c->txn);
 }
 
+struct value {
+	uint64_t epoch, count, number;
+};
+
+static bool read_value(const char *text, struct value *v)
+{
+	json_t *o = NULL;
+	bool ok = json_parse(text, strlen(text), &o, NULL) == ERR_OK &&
+		  json_get_u64(o, "", "epoch", &v->epoch, NULL) == ERR_OK &&
+		  json_get_u64(o, "", "count", &v->count, NULL) == ERR_OK &&
+		  json_get_u64(o, "", "try", &v->number, NULL) == ERR_OK;
+	json_decref(o);
+	return ok;
+}
+
 static void take_docs(struct node *n, const struct ha_doc *docs, size_t n_docs)
 {
 	for (unsigned i = 0; i < CHAINS; i++) {
@@ -139,8 +156,10 @@ static void take_docs(struct node *n, const struct ha_doc *docs, size_t n_docs)
 		c->revision = c->count = 0;
 		for (size_t d = 0; d < n_docs; d++)
 			if (strcmp(docs[d].key, c->key) == 0) {
+				struct value v;
 				c->revision = docs[d].mod_revision;
-				sscanf(docs[d].value, "%*u %" SCNu64, &c->count);
+				if (read_value(docs[d].value, &v))
+					c->count = v.count;
 			}
 	}
 }
@@ -230,28 +249,26 @@ static uint64_t first_in_queue(const struct check *k)
 
 static void document_changed(struct check *k, const char *key, const char *value)
 {
-	uint64_t epoch, count;
-	unsigned number, chain = (unsigned)(key[strlen(key) - 1] - '0');
-	if (value == NULL ||
-	    sscanf(value, "%" SCNu64 " %" SCNu64 " %u", &epoch, &count, &number) != 3 ||
-	    number >= k->n_tries) {
+	struct value v;
+	unsigned chain = (unsigned)(key[strlen(key) - 1] - '0');
+	if (value == NULL || !read_value(value, &v) || v.number >= k->n_tries) {
 		fail(k, "not one of ours", value ? value : "deleted");
 		return;
 	}
-	if (epoch != first_in_queue(k))
+	if (v.epoch != first_in_queue(k))
 		fail(k, "decided by who does not lead", value);
-	if (epoch < k->epoch)
+	if (v.epoch < k->epoch)
 		fail(k, "an epoch went back", value);
-	k->epochs += epoch != k->epoch;
-	k->epoch = epoch;
-	if (count != k->counts[chain] + 1)
+	k->epochs += v.epoch != k->epoch;
+	k->epoch = v.epoch;
+	if (v.count != k->counts[chain] + 1)
 		fail(k, "not upon the decision before", value);
-	k->counts[chain] = count;
-	if (k->tries[number] == FATE_APPLIED)
+	k->counts[chain] = v.count;
+	if (k->tries[v.number] == FATE_APPLIED)
 		fail(k, "carried out twice", value);
-	if (k->tries[number] == FATE_REFUSED)
+	if (k->tries[v.number] == FATE_REFUSED)
 		fail(k, "carried out after it was said to be refused", value);
-	k->tries[number] = FATE_APPLIED;
+	k->tries[v.number] = FATE_APPLIED;
 	k->applied++;
 }
 

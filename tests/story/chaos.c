@@ -22,6 +22,20 @@ static const char *const jobs[] = {"wordcount", "clicks", "rides"};
 static const char *const tms[] = {"tm-1", "tm-2", "tm-3"};
 static const char *const holds[] = {"prepared", "running", "ack", "committed"};
 
+/* What the walk has to reach, or it shows nothing. */
+static const char *const marks[] = {
+	"completed:",  "given up:",   "adopted as it runs", "RUNNING -> RESTARTING",
+	"-> FINISHED", "-> CANCELED", "-> FAILED",          "storage removes",
+	"suspended"};
+enum { MARKS = sizeof(marks) / sizeof(marks[0]) };
+
+static void count_marks(const char *from, unsigned long counts[MARKS])
+{
+	for (int i = 0; i < MARKS; i++)
+		for (const char *at = from; (at = strstr(at, marks[i])); at++)
+			counts[i]++;
+}
+
 static void act(struct stage *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void act(struct stage *s, const char *fmt, ...)
 {
@@ -39,10 +53,10 @@ static void submit(struct stage *s, struct prng *p)
 	static const char *const restarts[] = {"exponential-delay", "fixed-delay", "none"};
 	act(s,
 	    "submit %s parallelism=%d interval=%ds retained=%d concurrent=%d tolerable=3 timeout=5s "
-	    "restart=%s attempts=50",
+	    "restart=%s attempts=50 regions=%d",
 	    jobs[prng_below(p, 3)], 1 + (int)prng_below(p, 4), 1 + (int)prng_below(p, 2),
 	    1 + (int)prng_below(p, 3), 1 + (int)prng_below(p, 3),
-	    restarts[prng_chance(p, 100000) ? 2 : prng_below(p, 2)]);
+	    restarts[prng_chance(p, 100000) ? 2 : prng_below(p, 2)], 1 + (int)prng_below(p, 2));
 }
 
 static void one_step(struct stage *s, struct prng *p)
@@ -95,6 +109,8 @@ static void one_step(struct stage *s, struct prng *p)
 		break;
 	case 17:
 		act(s, "leader %s", prng_chance(p, 500000) ? "kill" : "kill-lost");
+		if (prng_chance(p, 700000))
+			act(s, "leader start");
 		break;
 	case 18:
 		act(s, "leader start");
@@ -118,7 +134,7 @@ static void heal(struct stage *s)
 			act(s, "tm release %s %s", tms[i], holds[h]);
 		act(s, "tm restart %s", tms[i]);
 	}
-	act(s, "run 150s");
+	act(s, "run 40s");
 }
 
 /* What did not come to its end: 0 is well. */
@@ -136,7 +152,7 @@ static unsigned unfinished(struct stage *s)
 	return left;
 }
 
-static bool play(uint64_t seed)
+static bool play(uint64_t seed, unsigned long counts[MARKS])
 {
 	struct stage *s = stage_create();
 	struct prng p;
@@ -146,16 +162,20 @@ static bool play(uint64_t seed)
 		act(s, "tm add %s slots=4", tms[i]);
 	submit(s, &p);
 	for (int i = 0; i < STEPS && !stage_violations(s); i++) {
+		size_t seen = stage_page(s)->len;
 		one_step(s, &p);
+		count_marks(stage_page(s)->data + seen, counts);
 		if (stage_page(s)->len > PAGE_KEPT)
 			buf_shift(stage_page(s), stage_page(s)->len - PAGE_KEPT / 2);
 	}
+	size_t seen = stage_page(s)->len;
 	heal(s);
 	for (int i = 0; i < 3; i++) {
 		for (int k = 0; k < 3; k++)
 			act(s, "tm at-end %s", tms[k]);
 		act(s, "run 20s");
 	}
+	count_marks(stage_page(s)->data + seen, counts);
 	bool ok = unfinished(s) == 0 && stage_violations(s) == 0;
 	if (!ok)
 		printf("%s\nseed %" PRIu64 ": FAIL\n", stage_page(s)->data, seed);
@@ -168,8 +188,13 @@ int main(int argc, char **argv)
 	uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
 	uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 100;
 	unsigned failed = 0;
+	unsigned long counts[MARKS] = {0};
 	for (uint64_t seed = first; seed < first + count && failed < 3; seed++)
-		failed += !play(seed);
+		failed += !play(seed, counts);
+	for (int i = 0; i < MARKS; i++) {
+		printf("%8lu %s\n", counts[i], marks[i]);
+		failed += count >= 50 && counts[i] == 0;
+	}
 	printf("%" PRIu64 " seeds from %" PRIu64 ", %u failed\n", count, first, failed);
 	return failed ? 1 : 0;
 }

@@ -880,16 +880,27 @@ static json_t *spec_of(const char *name, char *words[], unsigned n)
 	}
 	if (strcmp(strategy, "exponential-delay") == 0)
 		json_object_set_new(restart, "jitter", json_real(0.0));
-	return json_pack(
-		"{s:s, s:I, s:s, s:{s:s, s:I, s:I, s:I, s:s}, s:o, s:[{s:s,s:s,s:i,s:I}, {s:s,s:s,s:[s],s:s,s:s}]}",
-		"name", name, "parallelism", (json_int_t)parallelism, "slotTimeout",
-		option(words, n, "slot-timeout", "5min"), "checkpointing", "interval",
-		option(words, n, "interval", "10s"), "retained", (json_int_t)retained,
-		"maxConcurrent", (json_int_t)concurrent, "tolerableFailures", (json_int_t)tolerable,
-		"timeout", option(words, n, "timeout", "1min"), "restart", restart, "operators",
-		"uid", "numbers", "type", "source.sequence", "from", 1, "to", (json_int_t)100,
-		"uid", "out", "type", "sink.file", "inputs", "numbers", "path", "out", "semantics",
-		"exactly-once");
+	json_t *operators = json_array();
+	int regions = option(words, n, "regions", "1")[0] - '0';
+	for (int i = 0; i < regions; i++) {
+		char source[16], sink[16];
+		snprintf(source, sizeof(source), "numbers%d", i);
+		snprintf(sink, sizeof(sink), "out%d", i);
+		json_array_append_new(operators,
+				      json_pack("{s:s,s:s,s:i,s:i}", "uid", source, "type",
+						"source.sequence", "from", 1, "to", 100));
+		json_array_append_new(operators,
+				      json_pack("{s:s,s:s,s:[s],s:s,s:s}", "uid", sink, "type",
+						"sink.file", "inputs", source, "path", sink,
+						"semantics", "exactly-once"));
+	}
+	return json_pack("{s:s, s:I, s:s, s:{s:s, s:I, s:I, s:I, s:s}, s:o, s:o}", "name", name,
+			 "parallelism", (json_int_t)parallelism, "slotTimeout",
+			 option(words, n, "slot-timeout", "5min"), "checkpointing", "interval",
+			 option(words, n, "interval", "10s"), "retained", (json_int_t)retained,
+			 "maxConcurrent", (json_int_t)concurrent, "tolerableFailures",
+			 (json_int_t)tolerable, "timeout", option(words, n, "timeout", "1min"),
+			 "restart", restart, "operators", operators);
 }
 
 static bool do_submit(struct stage *s, char *words[], unsigned n)

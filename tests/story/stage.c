@@ -566,6 +566,9 @@ static void narrate_command(struct stage *s, const struct player *tm,
 		return;
 	if (m->checkpoint.v)
 		snprintf(more, sizeof(more), " ckpt=%" PRIu64, m->checkpoint.v);
+	if (m->region)
+		snprintf(more + strlen(more), sizeof(more) - strlen(more), " region=%" PRIu32,
+			 m->region);
 	say(s, "  %s <- %s attempt=%" PRIu32 "%s%s", tm->id, control_command_name(m->kind),
 	    m->attempt.v, more, m->terminal ? " terminal" : "");
 }
@@ -797,7 +800,10 @@ static bool hold_of(const char *name, enum stage_hold *out)
 static void report_all(struct stage *s, struct player *tm, enum control_report kind, char *words[],
 		       unsigned n)
 {
+	const char *region = option(words, n, "region", "");
 	for (unsigned i = 0; i < tm->n_items; i++) {
+		if (region[0] && tm->items[i].region != (uint32_t)(region[0] - '0'))
+			continue;
 		struct pending *p = plan_report(s, tm, kind, &tm->items[i], 0);
 		p->report.external = strcmp(option(words, n, "external", "no"), "yes") == 0;
 		p->report.corrupt = strcmp(option(words, n, "corrupt", "no"), "yes") == 0;

@@ -74,6 +74,7 @@ void queue_fini(struct queue *q, struct batch_cache *c)
 {
 	struct batch *b;
 
+	q->to_consumer = q->to_producer = (struct signal){0};
 	queue_flush(q);
 	while ((b = queue_take(q)) != NULL) {
 		batch_free(c, b);

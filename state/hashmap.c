@@ -164,7 +164,6 @@ static struct backend_capture *capture_begin(struct backend *b)
 		return NULL;
 	if (capture_state(h) == CAPTURE_ENDED)
 		finish(h);
-	slotlog_collect(&h->snap.chunks);
 	h->snap.cur++;
 	for (unsigned i = 0; i < h->n; i++)
 		table_note(&h->states[i]->table);
@@ -205,6 +204,8 @@ static void poll(struct backend *b)
 		finish(h);
 	if (h->snap.blobs.free.n)
 		blobs_sweep(&h->snap.blobs, BLOBS_FREE_AT_ONCE);
+	if (!h->snap.active)
+		slotlog_trim(&h->snap.chunks, SLOTLOG_TRIM);
 }
 
 /* ---- restore ---- */

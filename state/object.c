@@ -439,7 +439,8 @@ static bool parse_index(struct object_reader *r, struct input in, uint64_t n_ext
 	r->n_extents = n_extents;
 	r->extents = mem_array(n_extents ? n_extents : 1, sizeof(*r->extents));
 	for (size_t i = 0; i < n_extents; i++) {
-		if (!parse_extent(r, take(&in, EXTENT_BYTES), &r->extents[i]))
+		head = take(&in, EXTENT_BYTES);
+		if (!head || !parse_extent(r, head, &r->extents[i]))
 			return false;
 		if (i && by_place(&r->extents[i - 1], &r->extents[i]) >= 0)
 			return false;

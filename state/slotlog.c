@@ -8,19 +8,29 @@
 
 _Static_assert(sizeof(struct slotlog_chunk) == SLOTLOG_CHUNK, "a chunk is its size");
 
+static void count(struct slotlog_pool *p, uint64_t change)
+{
+	__atomic_store_n(&p->bytes, p->bytes + change, __ATOMIC_RELAXED);
+}
+
+/* A chunk from our own list, refilled at once from what was returned; NULL: there is none. */
+static struct slotlog_chunk *spare(struct slotlog_pool *p)
+{
+	struct slotlog_chunk *c = p->spare;
+
+	if (!c)
+		c = __atomic_exchange_n(&p->returned, NULL, __ATOMIC_ACQUIRE);
+	p->spare = c ? c->next : NULL;
+	return c;
+}
+
 static struct slotlog_chunk *take(struct slotlog_pool *p)
 {
-	struct slotlog_chunk *c;
+	struct slotlog_chunk *c = spare(p);
 
-	if (!p->spare)
-		slotlog_collect(p);
-	c = p->spare;
-	if (c) {
-		p->spare = c->next;
-		p->n_spare--;
-	} else {
+	if (!c) {
 		c = mem_alloc(sizeof(*c));
-		p->bytes += sizeof(*c);
+		count(p, sizeof(*c));
 	}
 	c->next = NULL;
 	c->used = 0;
@@ -52,48 +62,30 @@ void slotlog_return(struct slotlog_pool *p, struct slotlog_chunk *chunk)
 		;
 }
 
-static void keep_or_free(struct slotlog_pool *p, struct slotlog_chunk *c)
+void slotlog_trim(struct slotlog_pool *p, unsigned n)
 {
-	if (p->n_spare >= SLOTLOG_KEEP) {
-		p->bytes -= sizeof(*c);
+	while (n-- && p->bytes > (uint64_t)SLOTLOG_KEEP * SLOTLOG_CHUNK) {
+		struct slotlog_chunk *c = spare(p);
+
+		if (!c)
+			return;
+		count(p, -(uint64_t)sizeof(*c));
 		free(c);
-		return;
 	}
-	c->next = p->spare;
-	p->spare = c;
-	p->n_spare++;
-}
-
-static void keep_or_free_all(struct slotlog_pool *p, struct slotlog_chunk *c)
-{
-	while (c) {
-		struct slotlog_chunk *next = c->next;
-
-		keep_or_free(p, c);
-		c = next;
-	}
-}
-
-void slotlog_collect(struct slotlog_pool *p)
-{
-	keep_or_free_all(p, __atomic_exchange_n(&p->returned, NULL, __ATOMIC_ACQUIRE));
 }
 
 void slotlog_drop(struct slotlog *l, struct slotlog_pool *p)
 {
-	keep_or_free_all(p, l->head);
+	if (!l->head)
+		return;
+	l->tail->next = p->spare;
+	p->spare = l->head;
 	l->head = l->tail = NULL;
 }
 
 void slotlog_pool_fini(struct slotlog_pool *p)
 {
-	slotlog_collect(p);
-	while (p->spare) {
-		struct slotlog_chunk *next = p->spare->next;
-
-		free(p->spare);
-		p->spare = next;
-	}
-	p->n_spare = 0;
+	for (struct slotlog_chunk *c = spare(p); c; c = spare(p))
+		free(c);
 	p->bytes = 0;
 }

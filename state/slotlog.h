@@ -13,7 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SLOTLOG_CHUNK = 16 << 10, SLOTLOG_CHUNK_WORDS = SLOTLOG_CHUNK / 8 - 2, SLOTLOG_KEEP = 4096 };
+enum {
+	SLOTLOG_CHUNK = 16 << 10,
+	SLOTLOG_CHUNK_WORDS = SLOTLOG_CHUNK / 8 - 2,
+	SLOTLOG_KEEP = 4096,
+	SLOTLOG_TRIM = 64
+};
 
 struct slotlog_chunk {
 	struct slotlog_chunk *next;
@@ -25,8 +30,7 @@ struct slotlog_chunk {
 struct slotlog_pool {
 	struct slotlog_chunk *spare;    /* task thread; owns */
 	struct slotlog_chunk *returned; /* atomic stack; snapshot thread pushes */
-	size_t n_spare;
-	uint64_t bytes; /* of all chunks there are; task thread */
+	uint64_t bytes;                 /* of all chunks there are; any thread reads it relaxed */
 };
 
 struct slotlog {
@@ -37,8 +41,9 @@ struct slotlog {
 uint64_t *slotlog_add(struct slotlog *l, struct slotlog_pool *p, unsigned words);
 /* Snapshot thread: give a chunk back. */
 void slotlog_return(struct slotlog_pool *p, struct slotlog_chunk *chunk);
-/* Task thread: take what was returned, and a whole log; free what is over SLOTLOG_KEEP chunks. */
-void slotlog_collect(struct slotlog_pool *p);
+/* Task thread, outside of captures: free up to n chunks of those over SLOTLOG_KEEP. */
+void slotlog_trim(struct slotlog_pool *p, unsigned n);
+/* Task thread: take back a log that nobody has read. */
 void slotlog_drop(struct slotlog *l, struct slotlog_pool *p);
 void slotlog_pool_fini(struct slotlog_pool *p);
 

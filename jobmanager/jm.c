@@ -676,7 +676,7 @@ static bool take_event(struct jm *jm, const struct jm_event *ev, struct jm_effec
 	case JM_EVENT_COUNT:
 		break;
 	}
-	assert(!"an event");
+	assert(false && "an event");
 	return false;
 }
 

@@ -125,7 +125,7 @@ void tms_remove(struct tms *t, struct tm *tm)
 			tm_destroy(tm);
 			return;
 		}
-	assert(!"a TaskManager of the registry");
+	assert(false && "a TaskManager of the registry");
 }
 
 struct control_item *tms_item(struct tm *tm, const struct job_id *job, uint32_t region,

@@ -324,6 +324,8 @@ void world_ev_run(struct world *w)
 {
 	struct ev *ev = ev_of(w);
 	ev->running = true;
+	if (!list_empty(&ev->tasks)) /* left in line when the loop was stopped before */
+		event_active(ev->task_event, EV_TIMEOUT, 0);
 	while (!ev->stopped)
 		event_base_loop(ev->loop, EVLOOP_NO_EXIT_ON_EMPTY);
 	ev->running = false;

@@ -59,7 +59,9 @@ static void tick_fire(struct world_timer *t)
 	size_t len = strlen(k->trace);
 	k->trace[len] = k->name;
 	k->trace[len + 1] = '\0';
-	cr_assert_geq(world_now_ms(k->hs->w), k->timer.deadline_ms);
+	uint64_t now = world_now_ms(k->hs->w);
+	cr_assert_geq(now, k->timer.deadline_ms);
+	cr_assert_eq(world_lateness_ms(k->hs->w), now - k->timer.deadline_ms);
 	if (k->cancels)
 		world_timer_cancel(k->hs->w, &k->cancels->timer);
 	if (k->busy_clock) {

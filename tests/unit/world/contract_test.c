@@ -177,6 +177,21 @@ static int open_fds_above_channel(void)
 	return n;
 }
 
+enum { FLOOD_LINES = 3000 };
+
+/* More than one read takes, and then the end at once. */
+_Noreturn static void flood(void)
+{
+	char line[200];
+	memset(line, 'x', sizeof(line));
+	line[sizeof(line) - 1] = '\n';
+	for (int i = 0; i < FLOOD_LINES; i++) {
+		if (write(3, line, sizeof(line)) != (ssize_t)sizeof(line))
+			_exit(9);
+	}
+	_exit(0);
+}
+
 static void child_line(const char *line)
 {
 	if (strncmp(line, "echo ", 5) == 0)
@@ -187,6 +202,8 @@ static void child_line(const char *line)
 		abort();
 	else if (strcmp(line, "fds") == 0)
 		dprintf(3, "%d\n", open_fds_above_channel());
+	else if (strcmp(line, "flood") == 0)
+		flood();
 }
 
 /* Before Criterion's main: with this argument the program is the child. */
@@ -218,6 +235,20 @@ Test(world_ev, a_child_inherits_no_descriptor)
 	cr_assert_str_eq(k.lines.data, "0|");
 	close(noise);
 	world_child_abandon(hs.w, &k.child);
+	buf_fini(&k.lines);
+	harness_close(&hs);
+}
+
+Test(world_ev, all_that_a_child_has_said_comes_before_its_exit)
+{
+	struct harness hs;
+	struct kid k;
+	harness_open(&hs);
+	kid_start(&hs, &k);
+	kid_say(&k, "flood");
+	harness_until(&hs, &k.exited);
+	cr_assert_eq(k.status, 0);
+	cr_assert_eq(k.lines.len, 200u * FLOOD_LINES);
 	buf_fini(&k.lines);
 	harness_close(&hs);
 }

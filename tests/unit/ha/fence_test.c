@@ -101,9 +101,9 @@ Test(fence, the_takeover_compares_the_dead_and_oneself)
 
 static struct wire_kv key_at(const char *key, const char *value, uint64_t create, uint64_t mod)
 {
-	return (struct wire_kv){.key = strdup(key),
+	return (struct wire_kv){.key = (char *)(uintptr_t)key,
 				.key_len = strlen(key),
-				.value = strdup(value),
+				.value = (char *)(uintptr_t)value,
 				.len = strlen(value),
 				.create_revision = create,
 				.mod_revision = mod};

@@ -412,7 +412,9 @@ static void on_welcome(struct worker *w, struct control_command_msg *m)
 	if (w->settings || !m->settings)
 		return;
 	w->settings = json_incref(m->settings);
-	if (log_level_parse(setting(w, "logLevel", "info"), &level, NULL) == ERR_OK)
+	if (log_level_parse(setting(w, "logLevel", "info"), &level, NULL) != ERR_OK)
+		level = LOG_LEVEL_INFO;
+	if (log_open(setting(w, "taskManager", "worker"), NULL, level, NULL) != ERR_OK)
 		log_set_level(level);
 }
 
@@ -586,6 +588,8 @@ static void on_opened(struct worker *w)
 		return;
 	sm_move(&w->sm, RUNNING, "all tasks run");
 	report_plain(w, CONTROL_REPORT_RUNNING, 0);
+	if (!w->n_sources)
+		report_plain(w, CONTROL_REPORT_AT_END, 0); /* all of none */
 	/* What the restored state holds as pre-committed, and what completed since, is committed. */
 	if (w->restore.checkpoint.v > w->newest.v)
 		w->newest = w->restore.checkpoint;

@@ -13,7 +13,7 @@
  *   any --cancel, finish--> ENDING --tasks gone--> `ended`, exit status 0
  *   any --a task or a connection fails--> FAILED   `failed`; waits for cancel
  *
- * It serves one attempt and dies with descriptor 3 (or when the agent kills it). Commands for
+ * A worker without a source reports `at_end` as soon as it runs. It serves one attempt and dies with descriptor 3 (or when the agent kills it). Commands for
  * another attempt are an error of the agent and ignored with a log line. Commands that come twice,
  * late or out of order do nothing: ids of checkpoints only grow.
  *

@@ -223,6 +223,40 @@ static void killed_and_restored(const char *key_type)
 	finish(&p, 6);
 }
 
+/* Source here, counts there: every row crosses, and a worker without sources is at its end at once. */
+static void one_sided(void)
+{
+	static const char *const sides[] = {"[[0,0],[0,1]]", "[[1,0],[1,1]]"};
+	struct play p;
+	char spec[1024];
+
+	snprintf(spec, sizeof(spec), counted, "int64", 0);
+	play_begin(&p, 2, more, "", NULL);
+	play_deploy(&p, spec, sides, NULL, 0);
+	finish(&p, 1);
+}
+
+/* A half-sent trigger while nobody leads: the checkpoint is given up, and the job goes on to its end. */
+static void half_sent_trigger(void)
+{
+	struct play p;
+	char spec[1024];
+
+	snprintf(spec, sizeof(spec), counted, "int64", 4000000);
+	play_begin(&p, 2, more, ",\"alignmentLimitMs\":100", NULL);
+	play_deploy(&p, spec, two, NULL, 0);
+	struct control_command_msg m = {.kind = CONTROL_TRIGGER, .checkpoint.v = 13};
+	play_send(&p, 0, &m);
+	for (unsigned i = 0; i < 2; i++) {
+		struct control_report_msg r = play_until(&p, i, CONTROL_REPORT_DECLINE);
+		play_check(r.checkpoint.v == 13 && r.external, "%s", r.text);
+		fini(r);
+	}
+	/* The old leader's trigger comes after all, at the other source: nobody waits for it. */
+	play_send(&p, 1, &m);
+	finish(&p, 14);
+}
+
 /* A peer that dies takes the attempt down on the other side too, as nobody's fault here. */
 static void lost_peer(void)
 {
@@ -250,6 +284,8 @@ int main(void)
 	two_workers_count("string");
 	killed_and_restored("int64");
 	killed_and_restored("string");
+	one_sided();
+	half_sent_trigger();
 	lost_peer();
 	printf("ok\n");
 	return 0;

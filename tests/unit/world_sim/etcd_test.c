@@ -482,3 +482,65 @@ Test(sim_etcd, a_restored_backup_goes_back_in_revision_only)
 	sim_etcd_backup_free(b);
 	close_cluster(&f);
 }
+
+/* What piled up at a frozen leader does not save a lease that has run out by its clock. */
+Test(sim_etcd, a_lease_that_has_run_out_is_not_renewed_at_the_thaw)
+{
+	struct fixture f = open_cluster(1);
+	struct ask a;
+	check(&f, 1, "/v3/lease/grant", "{\"TTL\":\"5\",\"ID\":\"77\"}", 200,
+	      "{H,\"ID\":\"77\",\"TTL\":\"5\"}");
+	sim_node_pause(f.s, "etcd-1");
+	sim_run_for(f.s, 8000);
+	begin(&f, &a, 1, "/v3/lease/keepalive", "{\"ID\":\"77\"}", 5000, PLAIN);
+	sim_run_for(f.s, 1000);
+	sim_node_resume(f.s, "etcd-1");
+	await(&f, &a);
+	expect(&a, 200, "{\"result\":{H,\"ID\":\"77\"}}\n");
+	buf_fini(&a.text);
+	close_cluster(&f);
+}
+
+/* A write that waits in a log for the quorum is carried out when it returns. */
+Test(sim_etcd, a_write_in_the_log_is_carried_out_late)
+{
+	struct fixture f = open_cluster(3);
+	struct ask a;
+	unsigned leader = sim_etcd_leader(f.c), one = follower(&f, 0), two = follower(&f, 1);
+	sim_node_pause(f.s, name_of(one));
+	sim_node_pause(f.s, name_of(two));
+	begin(&f, &a, leader, "/v3/kv/put", "{\"key\":\"aw==\",\"value\":\"dg==\"}", 300, PLAIN);
+	await(&f, &a);
+	cr_assert_eq(a.code, ERR_UNKNOWN);
+	cr_assert_null(sim_etcd_get(f.c, "k"));
+	sim_node_resume(f.s, name_of(one));
+	sim_run_for(f.s, 200);
+	cr_assert_str_eq(sim_etcd_get(f.c, "k"), "v");
+	close_cluster(&f);
+}
+
+/* #20418: a read that should see every write before it does not see the last. */
+Test(sim_etcd, reads_may_be_stale_when_asked_to)
+{
+	struct fixture f = open_cluster(1);
+	put(&f, 1, "{\"key\":\"aw==\",\"value\":\"dg==\"}");
+	sim_etcd_set_stale_reads(f.c, 1000000);
+	check(&f, 1, "/v3/kv/range", "{\"key\":\"aw==\"}", 200, "{H}");
+	sim_etcd_set_stale_reads(f.c, 0);
+	close_cluster(&f);
+}
+
+Test(sim_etcd, moving_the_leader_starts_leases_anew)
+{
+	struct fixture f = open_cluster(3);
+	unsigned before = sim_etcd_leader(f.c);
+	check(&f, 1, "/v3/lease/grant", "{\"TTL\":\"3\",\"ID\":\"77\"}", 200,
+	      "{H,\"ID\":\"77\",\"TTL\":\"3\"}");
+	sim_run_for(f.s, 2000);
+	sim_etcd_move_leader(f.c);
+	cr_assert_neq(sim_etcd_leader(f.c), before);
+	sim_run_for(f.s, 3500);
+	check(&f, 1, "/v3/lease/keepalive", "{\"ID\":\"77\"}", 200,
+	      "{\"result\":{H,\"ID\":\"77\",\"TTL\":\"3\"}}\n");
+	close_cluster(&f);
+}

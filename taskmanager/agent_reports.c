@@ -70,7 +70,8 @@ void agent_reports_drop(struct agent_core *c, unsigned count)
 		control_report_fini(&c->queue[i]);
 	}
 	c->n_queue -= count;
-	memmove(c->queue, c->queue + count, c->n_queue * sizeof(*c->queue));
+	if (c->n_queue)
+		memmove(c->queue, c->queue + count, c->n_queue * sizeof(*c->queue));
 }
 
 void agent_reports_restart(struct agent_core *c)

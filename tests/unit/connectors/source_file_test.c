@@ -90,7 +90,7 @@ static char *random_text(struct prng *p, size_t lines, bool last_newline)
 		buf_printf(&b, "%zu:", i);
 		for (uint64_t n = prng_below(p, 12) ? prng_below(p, 40) : prng_below(p, 3000); n;
 		     n--)
-			buf_add(&b, "abcdefgh" + prng_below(p, 8), 1);
+			buf_add(&b, &"abcdefgh"[prng_below(p, 8)], 1);
 		if (i + 1 < lines || last_newline)
 			buf_add(&b, "\n", 1);
 	}

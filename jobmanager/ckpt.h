@@ -5,9 +5,10 @@
  * up. The truth is the hot document; this struct holds what is volatile about
  * the checkpoints in flight. One flight's life:
  *
- *   (recorded) --> TRIGGERED --last ack--> SEALING --manifest durable--> SEALED --> (pointer recorded)
- *                      |                      |                            |
- *                      +-- declined, timeout -+---- storage refused -------+--> DOOMED --> (recorded)
+ *  (recorded) --> TRIGGERED --last ack--> SEALING --manifest durable--> SEALED --> (completion
+ *                     |                      |                                      recorded)
+ *                     +- declined, timeout --+- timeout, refused --> DOOMED --> (giving up
+ *                                                                                recorded)
  *
  * Invariants
  *  - the id and the attempts are recorded before anybody is told to start;
@@ -104,7 +105,7 @@ void ckpt_time(struct ckpt *c, uint64_t now_ms); /* deadlines */
 
 /* ---- decisions: change a draft of the document ---- */
 
-/* Completions (newest sealed first), the older ones given up, the doomed, and what retention drops. */
+/* The newest sealed one completes, older ones are given up; the doomed; what retention drops. */
 bool ckpt_draft_ends(struct ckpt *c, struct doc *draft, uint32_t retained, uint64_t epoch,
 		     int64_t wall_ms, struct ckpt_drops *drops);
 /* After attempts changed in the draft, or the job ends: give up all flights that no longer fit

@@ -23,7 +23,7 @@ enum jm_effect_kind {
 	                    being resent; it always ends */
 	JM_READ,    /* read a key (or all below a prefix); comes back as JM_READ_DONE */
 	JM_COMMAND, /* one line for a command stream; no completion */
-	JM_CLOSE_STREAM, /* end that command stream (after what was sent); JM_TM_GONE need not follow */
+	JM_CLOSE_STREAM, /* end that stream after what was sent; JM_TM_GONE need not follow */
 	JM_BLOB_PUT,     /* put an object; comes back as JM_BLOB_DONE */
 	JM_BLOB_REMOVE, /* remove all objects below a prefix (list, remove); JM_BLOB_DONE */
 	JM_REPLY,       /* answer a request; `token` is the request's */

@@ -2,7 +2,7 @@
  * job - one job: what is recorded about it, what is known about it, and the
  * step from the one to the other.
  *
- *  CREATING --recorded--> WAITING --slots--> DEPLOYING --all run--> RUNNING --all at end--> FINISHING
+ *  CREATING --recorded--> WAITING --slots--> DEPLOYING --all run--> RUNNING --at end--> FINISHING
  *                          ^  ^                 |                      |                       |
  *  RECONCILING --adopted---|--|-----------------+--> (or straight there)                       |
  *     (new leader)         |  +---- delay over ---- RESTARTING <--failed--+--------------------+
@@ -167,7 +167,7 @@ struct job_env {
 
 /* A new job (state CREATING). Takes `spec`. */
 struct job *job_create(const struct job_env *env, const struct job_id *id, struct spec *spec);
-/* A job found in the store by a new leader (RECONCILING), or a tombstone (terminal). Takes `doc`. */
+/* A job found by a new leader (RECONCILING), or a tombstone (terminal). Takes `doc`. */
 struct job *job_load(const struct job_env *env, struct doc *doc, uint64_t revision);
 void job_destroy(struct job *job);
 

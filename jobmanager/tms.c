@@ -167,7 +167,7 @@ static void forward(struct control_item *item, enum control_state state)
 
 void tms_note_report(struct tm *tm, const struct control_report_msg *m)
 {
-	/* Beyond that nothing honest is counted: the digest will differ, and end the registration. */
+	/* Beyond that nothing is honest: the digest will differ, and end the registration. */
 	if (tm->n_items >= TMS_ITEMS_MAX && !tms_item(tm, &m->job, m->region, m->attempt))
 		return;
 	switch (m->kind) {

@@ -67,7 +67,7 @@ struct keyed_spec {
 	unsigned words; /* KEYED_VALUE, KEYED_REDUCING: of the value */
 	/* KEYED_REDUCING: fold `value` into `acc`; write acc by keyed_set(). */
 	void (*reduce)(uint64_t *acc, const uint64_t *value, unsigned words);
-	/* The hash of a key as it is stored, needed at restore; it must be the one that callers pass.
+	/* The hash of a key as it is stored, needed at restore: the one that callers pass.
 	 * NULL: keyhash_of() (state/keyhash.h). */
 	uint64_t (*hash)(const struct backend_key *key);
 };

@@ -566,7 +566,7 @@ uint64_t object_reader_rows(const struct object_reader *r, unsigned state, uint3
 
 /* ---- reading: blocks ---- */
 
-/* Bytes [offset, offset + len) in memory; reads ahead up to `run_end`, where the wanted ones end. */
+/* Bytes [offset, offset + len) in memory; reads ahead up to `run_end`, the end of the wanted. */
 static MUST_CHECK enum errc fetch(struct object_reader *r, uint64_t offset, size_t len,
 				  uint64_t run_end, const char **out, struct err *e)
 {

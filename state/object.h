@@ -53,7 +53,7 @@ struct object_state {
 
 /* ---- writing ---- */
 
-/* Where the bytes go: storage_put_begin's upload, a file, memory. The first error ends the object. */
+/* Where the bytes go: storage_put_begin's upload, a file, memory. The first error is the end. */
 struct object_sink {
 	enum errc (*write)(struct object_sink *s, const void *data, size_t len, struct err *e);
 };

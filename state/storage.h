@@ -97,7 +97,7 @@ struct storage_names {
 	size_t n;
 };
 
-/* All names that start with `prefix` (a prefix of text, not a folder), at most `max` (else LIMIT). */
+/* All names that start with `prefix` (of text, not a folder), at most `max` (else LIMIT). */
 MUST_CHECK enum errc storage_list(struct storage *s, const char *prefix, size_t max,
 				  struct storage_names *out, struct err *e);
 void storage_names_fini(struct storage_names *n);

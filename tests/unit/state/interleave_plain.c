@@ -105,7 +105,7 @@ struct model {
 	uint64_t at_barrier[2][KEYS];
 };
 
-/* Three home buckets for all: they overflow, so that segments are split long before they are full. */
+/* Three home buckets for all: they overflow, and segments are split long before they are full. */
 static uint64_t crowded(const struct backend_key *key)
 {
 	uint64_t h = keyhash_int64(key->number);

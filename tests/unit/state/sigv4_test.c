@@ -186,14 +186,15 @@ Test(s3_answer, listing)
 
 Test(s3_answer, bad_input)
 {
-	const char *bad[] = {
-		"",
-		"<a>",
-		"<a></b>",
-		"hello",
-		"<!DOCTYPE a [<!ENTITY x \"yyyyyyyy\">]><Code>&x;</Code>",
+	static const char deep[] =
 		"<a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a><a/></a></a></a></a></a>"
-		"</a></a></a></a></a></a></a></a></a></a></a>"};
+		"</a></a></a></a></a></a></a></a></a></a></a>";
+	const char *bad[] = {"",
+			     "<a>",
+			     "<a></b>",
+			     "hello",
+			     "<!DOCTYPE a [<!ENTITY x \"yyyyyyyy\">]><Code>&x;</Code>",
+			     deep};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct s3_answer a = {0};

@@ -102,8 +102,7 @@ bool cleanup_read_done(struct cleanup *c, uint64_t token, enum errc code, const 
 	if (code != ERR_OK && code != ERR_NOTFOUND)
 		wait_again(c, e, now_ms + CLEANUP_RETRY_MS, "the store did not answer");
 	else if (n_docs == 0 || !read_prefix(e, &docs[0]))
-		forget(c,
-		       e); /* not there, or of an unknown form: not ours to remove */
+		forget(c, e); /* not there, or of an unknown form: not ours to remove */
 	else {
 		e->revision = docs[0].revision;
 		e->token = 0;

@@ -1,6 +1,7 @@
 /* Election, takeover, decisions and barriers against one real etcd. */
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -105,6 +106,25 @@ Test(lead, resigning_hands_over_at_once_with_documents)
 	cr_assert_str_eq(b.first_doc, "run/a");
 	rig_candidate_end(&a);
 	rig_candidate_end(&b);
+}
+
+Test(lead, more_documents_than_a_page_come_with_the_lead)
+{
+	struct rig_candidate a, b;
+	char key[16];
+	rig_candidate(&rig, &a, "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&a, HA_LEADING, 10000));
+	for (int i = 0; i < 1100; i++) {
+		uint64_t revision = 0;
+		snprintf(key, sizeof key, "run/%04d", i);
+		cr_assert_eq(rig_put(&a, key, "1", &revision), ERR_OK);
+	}
+	rig_candidate_leave(&a);
+	rig_candidate(&rig, &b, "jm-2", 0, NULL);
+	cr_assert(rig_await_role(&b, HA_LEADING, 10000));
+	cr_assert_eq(b.n_docs, 1100);
+	cr_assert_str_eq(b.first_doc, "run/0000");
+	rig_candidate_leave(&b);
 }
 
 /* A candidate in a process of its own, which tells its instance and then leads until killed. */

@@ -1,6 +1,7 @@
 /*
- * Three candidates on a simulated etcd of three, under crashes, pauses and
- * partitions; 200 seeds, or WEIR_SEEDS; WEIR_SEED runs one and prints it.
+ * Three candidates on a simulated etcd of three, under crashes, pauses,
+ * partitions and resignations, without space at times, some with stale reads.
+ * 200 seeds, or WEIR_SEEDS; WEIR_SEED runs one and prints it.
  *
  * Each leader counts up two documents, one decision after the other; a value
  * names its epoch, its count and the number of the try. Checked at every change of
@@ -86,6 +87,8 @@ struct node {
 	struct ha_listener listener;
 	char id[16], instance[ID_TEXT], address[32];
 	struct chain chains[CHAINS];
+	struct ha_resign resign;
+	bool resigning;
 	enum ha_role role;
 	uint64_t epoch;
 };
@@ -317,10 +320,35 @@ static void verdict(struct check *k, const char *dead)
 	}
 }
 
+static void resigned(struct ha_resign *r)
+{
+	world_stop(MEM_OWNER(r, struct node, resign)->w);
+}
+
+static void resign(struct check *k, const char *name)
+{
+	struct node *n = sim_node_objects(k->sim, name);
+	if (n == NULL || n->resigning)
+		return;
+	n->resigning = true;
+	n->resign.done = resigned;
+	ha_resign(n->ha, &n->resign);
+}
+
+static void start_all(struct check *k)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		sim_node_resume(k->sim, names[i]);
+		sim_node_start(k->sim, names[i]);
+		sim_node_resume(k->sim, members[i]);
+		sim_node_start(k->sim, members[i]);
+	}
+}
+
 static void fault(struct check *k, struct prng *r, bool verdicts)
 {
 	const char *node = names[prng_below(r, NODES)], *member = members[prng_below(r, 3)];
-	switch (prng_below(r, 12)) {
+	switch (prng_below(r, 15)) {
 	case 0:
 		if (verdicts)
 			verdict(k, node);
@@ -354,30 +382,25 @@ static void fault(struct check *k, struct prng *r, bool verdicts)
 	case 9:
 		sim_heal_all(k->sim);
 		break;
+	case 10:
+		resign(k, node);
+		break;
+	case 11:
+		sim_etcd_set_nospace(k->etcd, prng_chance(r, 500000));
+		break;
 	default:
-		for (unsigned i = 0; i < NODES; i++) {
-			sim_node_resume(k->sim, names[i]);
-			sim_node_start(k->sim, names[i]);
-		}
-		for (unsigned i = 0; i < 3; i++) {
-			sim_node_resume(k->sim, members[i]);
-			sim_node_start(k->sim, members[i]);
-		}
+		start_all(k);
 		break;
 	}
 }
 
 static void heal(struct check *k)
 {
+	sim_etcd_set_nospace(k->etcd, false);
 	sim_heal_all(k->sim);
-	for (unsigned i = 0; i < 3; i++) {
-		sim_node_resume(k->sim, members[i]);
-		sim_node_start(k->sim, members[i]);
-	}
-	for (unsigned i = 0; i < NODES; i++) {
-		sim_node_resume(k->sim, names[i]);
-		sim_node_start(k->sim, names[i]);
-	}
+	/* who is leaving ends first, and is started again */
+	sim_run_for(k->sim, 10000);
+	start_all(k);
 }
 
 static void show(struct sim_trace *t, uint64_t at_us, const char *node, enum log_level level,
@@ -422,6 +445,8 @@ static bool run(uint64_t seed, bool verbose, struct check *totals)
 	if (verbose)
 		sim_set_trace(k.sim, &trace, LOG_LEVEL_INFO);
 	k.etcd = sim_etcd_create(k.sim, 3);
+	if (seed % 3 == 0)
+		sim_etcd_set_stale_reads(k.etcd, 50000);
 	sim_etcd_on_change(k.etcd, store_changed, &k);
 	for (unsigned i = 0; i < NODES; i++) {
 		models[i] = (struct node){.k = &k};

@@ -7,5 +7,5 @@ weir_library(NAME taskmanager_agent DIR taskmanager
 weir_library(NAME dataport DIR taskmanager SOURCES dataport.c DEPENDS base preface)
 
 add_executable(weir-taskmanager main.c)
-target_link_libraries(weir-taskmanager PRIVATE taskmanager_agent dataport connectors engine state world
-	PkgConfig::CURL)
+target_link_libraries(weir-taskmanager PRIVATE taskmanager_agent dataport connectors
+	engine state world PkgConfig::CURL)

@@ -45,13 +45,13 @@ struct agent_config {
 	struct agent_port *port;        /* NULL: none */
 	const char *const *worker_argv; /* NULL-ended: the worker's program and arguments */
 	const char *const *worker_env;  /* NULL-ended additions, or NULL */
-	const char *
-		log_dir; /* worker output goes to DIR/<id>-worker-<job>-<region>-<attempt>.log; NULL: inherited */
+	/* Workers write to DIR/<id>-worker-<job>-<region>-<attempt>.log; NULL: as we do. */
+	const char *log_dir;
 	const json_t *worker_settings; /* object merged over the welcome's; NULL: nothing */
 	uint64_t slot_bytes;           /* memory of one slot, told to workers; 0: not told */
 	const struct world_tls *tls;   /* to the JobManagers; NULL: plain HTTP */
-	/* The storage named by a welcome, to read its cookie. The port is borrowed until the next call
-	 * or the agent's end. NULL with e set if the URL is not usable. */
+	/* The storage named by a welcome, to read its cookie. The port is borrowed until
+	 * the next call or the agent's end. NULL with e set if the URL is not usable. */
 	struct blob_port *(*storage)(void *owner, const char *url, struct err *e);
 	void *owner;
 	/* Everything is down after agent_stop(). Called on the loop; may destroy nothing. */

@@ -90,7 +90,7 @@ static void withdraw_all(struct agent_turn *t)
 	t->c->leader_since_ms = 0;
 }
 
-/* Does any JobManager say that somebody leads? One that repeats an outdated leader does not count. */
+/* Does any JobManager say that somebody leads? Outdated leaders do not count. */
 static void judge_leader(struct agent_turn *t)
 {
 	struct agent_core *c = t->c;

@@ -31,7 +31,7 @@
  *
  * Invariants
  *  - there is at most one living attempt of a (job, region): a newer prepare ends the older one;
- *  - an attempt that ended here is never prepared again (the newest AGENT_ENDED_MAX are remembered);
+ *  - an attempt that ended here is never prepared again (the newest AGENT_ENDED_MAX stay known);
  *  - `highest` only grows, and no command of a lower epoch is carried out;
  *  - reports exist only while a registration is under way or stands: their numbers begin at 1 with
  *    it, its inventory holds all that was true when it began; declines alone are carried over;
@@ -51,7 +51,7 @@
  * share slots. A prepare beyond the slots fails (external: it was the leader's mistake).
  *
  * Ownership: the struct is the caller's (init/fini); it owns its items, queue and their JSON.
- * Events are borrowed for the step. Effects borrow from the event and the state until the next step.
+ * Events are borrowed for the step. Effects borrow from the event and the state until the next.
  * Threads: one. Limits: LIMIT_TASKMANAGER_JOBS items; AGENT_PEERS_MAX JobManagers.
  */
 #ifndef TASKMANAGER_AGENT_CORE_H

@@ -1,4 +1,4 @@
-/* source.file: each line exactly `loop` times, whatever the cut, the budget, the crash, the rescale. */
+/* source.file: each line exactly `loop` times, whatever the cut, budget, crash or rescale. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 

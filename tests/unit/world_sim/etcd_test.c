@@ -60,7 +60,8 @@ static void on_end(struct world_http *h, const struct world_reply *r)
 	struct ask *a = MEM_OWNER(h, struct ask, http);
 	a->code = r->code;
 	a->status = r->status;
-	buf_add(&a->text, r->body, r->body_len);
+	if (r->body_len > 0)
+		buf_add(&a->text, r->body, r->body_len);
 	a->ended = true;
 }
 

@@ -210,10 +210,12 @@ Test(sim, a_kill_point_kills_at_its_nth_pass)
 Test(sim, a_process_may_end_itself_in_the_middle)
 {
 	struct sim *s = open_pair(NULL);
-	prog_of(s, "a")->wants_death = true;
+	struct prog *a = prog_of(s, "a");
+	a->wants_death = true;
 	sim_run_for(s, 200);
 	cr_assert_not(sim_node_running(s, "a"));
 	cr_assert_eq(stops, 0u, "its objects are not touched again");
+	free(a);
 	sim_destroy(s);
 }
 

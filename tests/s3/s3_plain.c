@@ -221,6 +221,32 @@ static void refusals(struct test *t)
 	storage_close(s);
 }
 
+/* The bucket in the host's name; curl knows that *.localhost is this machine. */
+static void virtual_host(struct test *t)
+{
+	char *endpoint = mem_printf("http://localhost%s", strrchr(t->endpoint, ':'));
+	struct storage_config c = {.url = "s3://weir/virtual",
+				   .endpoint = endpoint,
+				   .access_key = "AKTEST",
+				   .secret_key = "SKTEST",
+				   .virtual_host_style = true,
+				   .budget_ms = 5000};
+	struct storage *s = NULL;
+	struct storage_names list = {0};
+	struct err e = {0};
+
+	check(t, !storage_open(&c, &s, &e), "open", &e);
+	check(t, !storage_put(s, "a b", "x", 1, &e), "put to a virtual host", &e);
+	check(t, !storage_list(s, "", 10, &list, &e) && list.n == 1, "list there", &e);
+	storage_names_fini(&list);
+	storage_close(s);
+	s = open_with(t, "s3://weir/virtual", "SKTEST");
+	check(t, !storage_list(s, "", 10, &list, &e) && list.n == 1, "the same by path", &e);
+	storage_names_fini(&list);
+	storage_close(s);
+	free(endpoint);
+}
+
 int main(int argc, char **argv)
 {
 	struct test t = {.endpoint = argc > 1 ? argv[1] : ""};
@@ -239,6 +265,7 @@ int main(int argc, char **argv)
 	abandoned(&t, s);
 	storage_close(s);
 	refusals(&t);
+	virtual_host(&t);
 	curl_global_cleanup();
 	printf("s3: %u checks passed, %u failed\n", t.passed, t.failed);
 	return t.failed ? 1 : 0;

@@ -20,7 +20,7 @@ static const char no_leader[] =
 
 /* ---- requests that wait ---- */
 
-struct waiting *waiting_add(struct jm_node *n, struct world_request *r, int kind)
+struct waiting *waiting_add(struct jm_node *n, struct world_request *r, enum wait_kind kind)
 {
 	struct waiting *x = mem_alloc(sizeof(*x));
 	x->node = n;

@@ -31,17 +31,45 @@ struct program {
 	struct jm_node *node;
 	struct world_work check; /* of the storage, off the loop */
 	struct err check_err;
-	bool checked;
 	struct world_timer patience;
 	bool stopping;
 	int exit_code;
 };
 
+/* ---- stop: hand leadership over first ---- */
+
+static void handed_over(void *ctx)
+{
+	struct program *p = ctx;
+	world_stop(p->w);
+}
+
+static void hand_over(struct program *p)
+{
+	p->stopping = true;
+	jm_node_resign(p->node, handed_over, p);
+}
+
+static void on_signal(void *ctx, int signal)
+{
+	struct program *p = ctx;
+	if (p->stopping || p->node == NULL) {
+		world_stop(p->w); /* asked twice: at once */
+		return;
+	}
+	log_line(LOG_LEVEL_INFO, "%s: handing over", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+	hand_over(p);
+}
+
+/* Cannot start, or should not have. */
 static void fail(struct program *p, const struct err *e)
 {
 	log_line(LOG_LEVEL_ERROR, "%s", e->text);
 	p->exit_code = EXIT_START;
-	world_stop(p->w);
+	if (p->node)
+		hand_over(p);
+	else
+		world_stop(p->w);
 }
 
 /* ---- start: the storage is looked at first, but does not hold us up for long ---- */
@@ -88,13 +116,10 @@ static void check_done(struct world_work *k)
 {
 	struct program *p = MEM_OWNER(k, struct program, check);
 	enum errc code = p->check_err.code;
-	p->checked = true;
 	if (code == ERR_DENIED || code == ERR_INVALID) {
 		err_wrap(&p->check_err, code, "storage %s", p->config.jm.storage);
-		if (p->node == NULL) {
-			fail(p, &p->check_err);
-			return;
-		}
+		fail(p, &p->check_err);
+		return;
 	}
 	if (code != ERR_OK)
 		log_line(LOG_LEVEL_WARN, "%s; trying again", p->check_err.text);
@@ -108,26 +133,6 @@ static void start(struct program *p)
 	world_offload(p->w, &p->check);
 	p->patience.fire = storage_patience;
 	world_timer_arm(p->w, &p->patience, world_now_ms(p->w) + STORAGE_PATIENCE_MS);
-}
-
-/* ---- stop: hand leadership over first ---- */
-
-static void handed_over(void *ctx)
-{
-	struct program *p = ctx;
-	world_stop(p->w);
-}
-
-static void on_signal(void *ctx, int signal)
-{
-	struct program *p = ctx;
-	if (p->stopping || p->node == NULL) {
-		world_stop(p->w); /* asked twice: at once */
-		return;
-	}
-	p->stopping = true;
-	log_line(LOG_LEVEL_INFO, "%s: handing over", signal == SIGTERM ? "SIGTERM" : "SIGINT");
-	jm_node_resign(p->node, handed_over, p);
 }
 
 /* ---- the program ---- */

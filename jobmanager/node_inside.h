@@ -14,13 +14,15 @@
 
 enum { ADDRESS_BYTES = 128, HOLD_MS = 5000, PULSE_MS = 100 };
 
+enum wait_kind { WAIT_SUBMIT, WAIT_CANCEL, WAIT_REPORTS, WAIT_BARRIER };
+
 /* A request that waits for the brain, or for a barrier. Embedded nowhere: heap, one list. */
 struct waiting {
 	struct list hook;
 	struct jm_node *node;
 	struct world_request *request; /* borrows until it is answered or gone */
 	uint64_t token;
-	enum { WAIT_SUBMIT, WAIT_CANCEL, WAIT_REPORTS, WAIT_BARRIER } kind;
+	enum wait_kind kind;
 	struct job_id job;
 	char *body;                      /* submit: with the id in it; owns */
 	const struct route_match *match; /* barrier: owns; to be answered again after it */
@@ -126,7 +128,7 @@ void streams_leader_changed(struct jm_node *n);
 void streams_fini(struct jm_node *n);
 
 /* waiting requests, api.c */
-struct waiting *waiting_add(struct jm_node *n, struct world_request *r, int kind);
+struct waiting *waiting_add(struct jm_node *n, struct world_request *r, enum wait_kind kind);
 void waiting_drop(struct waiting *x);
 
 #endif

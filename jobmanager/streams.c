@@ -15,11 +15,11 @@ enum { STREAM_HIGH_WATER = 64 << 20, PULSE_HIGH_WATER = 4096, HELD_MAX = 3 * LIM
 
 /* ---- who leads ---- */
 
-static void tell_leader(struct jm_node *n, struct world_request *r)
+static void tell_leader(struct jm_node *n, struct world_request *r, bool known)
 {
 	const struct leader *l = &n->leader;
 	json_t *leader = json_null();
-	if (l->epoch)
+	if (known && l->epoch)
 		leader = json_pack("{s:s,s:s,s:I,s:s,s:s}", "id", l->id, "instance", l->instance,
 				   "epoch", (json_int_t)l->epoch, "address", l->cluster_address,
 				   "rest", l->user_address);
@@ -33,10 +33,19 @@ static void held_drop(struct held *h)
 	free(h);
 }
 
+/* Cut off from etcd, our queue is old: its first may be dead, and nobody able to succeed it. Tasks
+ * go on when they hear that nobody leads, and stop when somebody does whom they cannot reach. */
+static bool queue_is_fresh(struct jm_node *n)
+{
+	struct ha_status s;
+	ha_status(n->ha, &s);
+	return n->leader.self || s.trouble[0] == '\0';
+}
+
 static void held_long_enough(struct world_timer *t)
 {
 	struct held *h = MEM_OWNER(t, struct held, timer);
-	tell_leader(h->node, h->request);
+	tell_leader(h->node, h->request, queue_is_fresh(h->node));
 	held_drop(h);
 }
 
@@ -51,7 +60,7 @@ static void on_leader(void *owner, struct world_request *r, const struct route_m
 		return;
 	}
 	if (n->leader.epoch > after) {
-		tell_leader(n, r);
+		tell_leader(n, r, true);
 		return;
 	}
 	struct held *h = mem_alloc(sizeof(*h));
@@ -67,7 +76,7 @@ void streams_leader_changed(struct jm_node *n)
 {
 	list_each_safe (struct held, h, &n->held, hook) {
 		if (n->leader.epoch > h->after) {
-			tell_leader(n, h->request);
+			tell_leader(n, h->request, true);
 			held_drop(h);
 		}
 	}

@@ -456,3 +456,60 @@ Test(node, an_accepted_job_is_never_forgotten_and_none_is_made_twice)
 	for (uint64_t seed = 1; seed <= 100; seed++)
 		one_seed(seed);
 }
+
+/* ---- what TaskManagers are told ---- */
+
+static int ask_leader(struct fixture *f, const char *node, uint64_t after)
+{
+	struct client *c = &f->client;
+	c->method = "GET";
+	c->body = "";
+	c->done = false;
+	snprintf(c->url, sizeof(c->url), "http://%s:6123/v1/cluster/leader?after=%d", node,
+		 (int)after);
+	sim_at(f->sim, 0, client_go, c);
+	cr_assert(sim_run_until(f->sim, &c->done, 10000), "not answered within its time");
+	return c->status;
+}
+
+static uint64_t told_epoch(struct fixture *f)
+{
+	json_t *o = json_loads(f->client.text, 0, NULL);
+	const json_t *epoch = json_object_get(json_object_get(o, "leader"), "epoch");
+	uint64_t n = (uint64_t)json_integer_value(epoch);
+	json_decref(o);
+	return n;
+}
+
+Test(node, who_leads_is_told_at_once_or_when_it_changes)
+{
+	struct fixture *f = begin(9, NULL);
+	struct member *l = await_leader(f), *s = standby(f);
+	sim_run_for(f->sim, 1000);
+	uint64_t start = sim_now_us(f->sim);
+	cr_assert(eq(int, ask_leader(f, s->name, 0), 200));
+	uint64_t epoch = told_epoch(f);
+	cr_assert(epoch > 0);
+	cr_assert(eq(int, ask_leader(f, l->name, 0), 200));
+	cr_assert(eq(u64, told_epoch(f), epoch));
+	cr_assert(sim_now_us(f->sim) - start < 100000);
+	sim_at(f->sim, 1000, crash_leader, f);
+	cr_assert(eq(int, ask_leader(f, s->name, epoch), 200)); /* held until there is another */
+	cr_assert(told_epoch(f) > epoch);
+	end(f);
+}
+
+Test(node, a_standby_without_etcd_does_not_name_a_leader_that_may_be_dead)
+{
+	struct fixture *f = begin(10, NULL);
+	struct member *l = await_leader(f), *s = standby(f);
+	sim_run_for(f->sim, 1000);
+	cr_assert(eq(int, ask_leader(f, s->name, 0), 200));
+	uint64_t epoch = told_epoch(f);
+	sim_node_pause(f->sim, "etcd-1");
+	sim_run_for(f->sim, 2000);
+	sim_node_crash(f->sim, l->name);
+	cr_assert(eq(int, ask_leader(f, s->name, epoch), 200));
+	cr_assert(eq(str, f->client.text, "{\"leader\":null}"));
+	end(f);
+}

@@ -97,8 +97,10 @@ struct ha_resign {
 void ha_resign(struct ha *ha, struct ha_resign *r);
 
 /* A candidate's process is known to be dead (its address refused, or another instance answered):
- * delete its key, and with it take over if it led and we are next. A verdict may be wrong; it costs
- * that process its place, never safety. */
+ * take over once all who stand before us are declared dead, deleting their keys together. A verdict
+ * may be wrong; it costs that process its place, never safety. Remembered; an instance that is not
+ * among the members is ignored, and so is one at an address about which the last verdict was
+ * wrong (30 s, doubling to 10 min). */
 void ha_declare_dead(struct ha *ha, const char *instance, const char *why);
 
 /* ---- decisions ---- */
@@ -149,7 +151,9 @@ struct ha_read {
 	uint64_t revision; /* of the store as read */
 	void *impl;        /* private */
 };
-/* One key, or with `prefix` all that begin with it. at_revision 0: now, linearizable. */
+/* One key, or with `prefix` all that begin with it. at_revision 0: now, linearizable; all pages are
+ * of one revision. UNAVAILABLE after two leases without an answer; CONFLICT: that revision has been
+ * compacted. A key that does not exist: OK with no docs. */
 void ha_get(struct ha *ha, struct ha_read *r, const char *key, bool prefix, uint64_t at_revision);
 void ha_get_cancel(struct ha *ha, struct ha_read *r);
 

@@ -66,8 +66,8 @@ struct world_header {
 };
 
 struct world_tls {
-	const char *ca_file, *cert_file,
-		*key_file; /* NULL: the system's CAs, no client certificate */
+	const char *ca_file;              /* NULL: the system's */
+	const char *cert_file, *key_file; /* NULL: no client certificate */
 };
 
 struct world_http_spec {
@@ -126,8 +126,7 @@ struct world_request {
 	const char *method;
 	const char *path;  /* percent-decoded, without the query */
 	const char *query; /* undecoded, "" if none */
-	const char *
-		body; /* ends in a zero byte; borrowed, with the rest, until the reply is complete */
+	const char *body;  /* ends in a zero byte; like the rest borrowed until the reply ends */
 	size_t body_len;
 	const char *(*header)(const struct world_request *r, const char *name); /* NULL if absent */
 	void *owner; /* for the server's use */
@@ -136,8 +135,8 @@ struct world_request {
 
 struct world_server {
 	void (*on_request)(struct world_server *s, struct world_request *r);
-	/* The client hung up before the reply was complete: r is gone when this returns. May be NULL
-	 * only if every reply is given within on_request. */
+	/* The client hung up before the reply was complete: r is gone when this returns. May be
+	 * NULL only if every reply is given within on_request. */
 	void (*on_gone)(struct world_server *s, struct world_request *r);
 	char address[128]; /* "host:port" as bound, filled in by world_listen */
 	void *impl;        /* private */
@@ -188,7 +187,7 @@ struct world_child {
 	void *impl; /* private; not NULL until on_exit */
 };
 
-/* The child inherits no other descriptor, dies with us (PR_SET_PDEATHSIG), and has default signals. */
+/* The child inherits no other descriptor, dies with us (PR_SET_PDEATHSIG), has default signals. */
 MUST_CHECK enum errc world_spawn(struct world *w, struct world_child *c,
 				 const struct world_spawn_spec *spec, struct err *e);
 /* Sends one line (the newline is added). Queued without limit; dropped once the child is gone. */
@@ -211,7 +210,7 @@ void world_offload(struct world *w, struct world_work *k);
 
 /* ---- the end ---- */
 
-/* Leave the loop after this callback; the process ends cleanly. In the simulator: the node exits. */
+/* Leave the loop after this callback; the process ends cleanly (in the simulator: the node). */
 void world_stop(struct world *w);
 /* Stop this process now: its state is corrupt and it must not act again. (Being deposed is no
  * reason.) In production the log is flushed and the process aborts. */

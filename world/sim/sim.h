@@ -77,10 +77,10 @@ struct sim_knobs *sim_knobs(struct sim *s); /* may be changed at any time */
 /* ---- programs and nodes ---- */
 
 struct sim_program {
-	/* Build the program's objects on w; returns them. argv is NULL for a node's main process. */
+	/* Build the program's objects on w; returns them. argv: NULL for a node's main process. */
 	void *(*start)(struct world *w, void *ctx, const char *const *argv);
-	/* Release the objects; w is dead already. After world_die() it is not called: the objects
-	 * are as they were in the middle of a callback, and their memory is lost. */
+	/* Release the objects; w is dead already. After world_die() it is not called: the
+	 * objects are as they were in the middle of a callback, and their memory is lost. */
 	void (*stop)(void *objects);
 	/* A line from the parent (children only). */
 	void (*on_line)(void *objects, const char *line, size_t len);

@@ -163,6 +163,26 @@ static void bye_check(struct exchange *x)
 	pthread_mutex_unlock(&x->lock);
 }
 
+/* A peer that has said BYE may be gone before we are: read what it left before judging it. */
+static void send_failed(struct exchange *x, unsigned i, struct err *e)
+{
+	struct link *l = &x->peers[i].link;
+	struct err end = {0};
+	bool progress = true;
+
+	while (progress && l->fd >= 0 && !l->bye_seen) {
+		progress = false;
+		if (link_receive(l, &progress, &end) != ERR_OK)
+			break;
+	}
+	if (!l->bye_seen) {
+		peer_fail(x, i, e);
+	} else if (l->fd >= 0) {
+		close(l->fd);
+		l->fd = -1;
+	}
+}
+
 static bool peers_send(struct exchange *x)
 {
 	bool progress = false;
@@ -172,7 +192,7 @@ static bool peers_send(struct exchange *x)
 		struct err e = {0};
 		struct link *l = &x->peers[i].link;
 		if (link_send(l, &progress, &e) != ERR_OK)
-			peer_fail(x, i, &e);
+			send_failed(x, i, &e);
 		peer_interest(x, i);
 		sent += l->bytes_sent;
 		received += l->bytes_received;

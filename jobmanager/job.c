@@ -625,8 +625,9 @@ void job_report(struct job *job, const struct job_env *env, struct tm *tm,
 {
 	if (sm_state(&job->sm) == JOB_CREATING)
 		return;
-	if (m->region >= job->doc.n_regions ||
-	    m->attempt.v > job->doc.regions[m->region].attempt.v) {
+	if (m->region >= job->doc.n_regions)
+		return;
+	if (m->attempt.v > job->doc.regions[m->region].attempt.v) {
 		if (!job_terminal(job))
 			job_freeze(job, env,
 				   "a TaskManager reports an attempt that is not recorded");

@@ -8,11 +8,12 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum { TMS_ITEMS_MAX = 4 * LIMIT_TASKMANAGER_JOBS };
+enum { TMS_ITEMS_MAX = 4 * LIMIT_TASKMANAGER_JOBS, TMS_RECENT = 4096 };
 
 void tms_init(struct tms *t)
 {
 	*t = (struct tms){.next_registration = 1};
+	t->recent = mem_array(TMS_RECENT, sizeof(struct tm *));
 }
 
 static void tm_destroy(struct tm *tm)
@@ -26,6 +27,7 @@ void tms_fini(struct tms *t)
 	for (size_t i = 0; i < t->n; i++)
 		tm_destroy(t->at[i]);
 	free(t->at);
+	free(t->recent);
 	*t = (struct tms){0};
 }
 
@@ -45,11 +47,28 @@ struct tm *tms_by_stream(const struct tms *t, uint64_t stream)
 	return NULL;
 }
 
+/* Every report asks for its registration: what was found last at this place is tried first. */
+static struct tm **place_of(const struct tms *t, uint64_t registration)
+{
+	return &t->recent[registration % TMS_RECENT];
+}
+
+static void forget_place(struct tms *t, const struct tm *tm)
+{
+	if (*place_of(t, tm->registration) == tm)
+		*place_of(t, tm->registration) = NULL;
+}
+
 struct tm *tms_by_registration(const struct tms *t, uint64_t registration)
 {
+	struct tm *recent = *place_of(t, registration);
+	if (recent && recent->state == TM_CONNECTED && recent->registration == registration)
+		return recent;
 	for (size_t i = 0; i < t->n; i++)
-		if (t->at[i]->state == TM_CONNECTED && t->at[i]->registration == registration)
+		if (t->at[i]->state == TM_CONNECTED && t->at[i]->registration == registration) {
+			*place_of(t, registration) = t->at[i];
 			return t->at[i];
+		}
 	return NULL;
 }
 
@@ -99,6 +118,7 @@ struct tm *tms_register(struct tms *t, const struct control_registration *r, uin
 	snprintf(tm->data_address, sizeof(tm->data_address), "%s", r->data_address);
 	snprintf(tm->rest_host, sizeof(tm->rest_host), "%s", r->rest_host);
 	snprintf(tm->cookie, sizeof(tm->cookie), "%s", r->cookie);
+	forget_place(t, tm);
 	tm->state = TM_CONNECTED;
 	tm->registration = t->next_registration++;
 	tm->stream = stream;
@@ -121,6 +141,7 @@ void tms_remove(struct tms *t, struct tm *tm)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (t->at[i] == tm) {
+			forget_place(t, tm);
 			t->at[i] = t->at[--t->n];
 			tm_destroy(tm);
 			return;

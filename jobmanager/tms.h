@@ -57,6 +57,7 @@ struct tms {
 	struct tm **at; /* owns */
 	size_t n, capacity;
 	uint64_t next_registration;
+	struct tm **recent; /* owns: TMS_RECENT places, by the low bits of the registration */
 };
 
 void tms_init(struct tms *t);

@@ -50,11 +50,12 @@ static struct waiting *waiting_find(struct jm_node *n, uint64_t token)
 	return NULL;
 }
 
-/* To the next leader; a request that another JobManager passed on goes back to it instead. */
+/* To the next leader. A request that another JobManager passed on goes no further: it waits for
+ * ourselves to lead, or goes back. */
 static void pass_on(struct jm_node *n, struct world_request *r, bool repeatable, const char *body)
 {
 	if (proxy_forwarded(r))
-		reply_later(n->w, r, "%s", no_leader);
+		proxy_hold(n->proxy, r);
 	else
 		proxy_forward(n->proxy, r, repeatable, body);
 }

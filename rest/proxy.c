@@ -1,5 +1,6 @@
 #include "rest/proxy.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct entry {
 	char *body;                    /* owns */
 	size_t body_len;
 	bool repeatable;
+	bool held; /* was forwarded to us: not sent on */
 	unsigned tries;
 	uint64_t tried_epoch; /* the leader of which did not answer; 0: none yet */
 	struct world_http http;
@@ -80,6 +82,7 @@ static void answer_done(struct world_http *http, const struct world_reply *reply
 static void send_on(struct entry *x)
 {
 	struct proxy *p = x->proxy;
+	assert(!x->held);
 	char *url = mem_printf("%s://%s%s", p->tls ? "https" : "http", p->address, x->tail);
 	const struct world_header headers[] = {{PROXY_HEADER, p->own_id},
 					       {"Content-Type", "application/json"}};
@@ -163,7 +166,11 @@ void proxy_leader(struct proxy *p, const char *address, uint64_t epoch)
 	memcpy(p->address, address, strlen(address) + 1);
 	p->epoch = epoch;
 	list_each_safe (struct entry, x, &p->entries, hook) {
-		if (world_timer_armed(&x->timer) && x->tried_epoch != epoch)
+		if (!world_timer_armed(&x->timer) || x->tried_epoch == epoch)
+			continue;
+		if (x->held)
+			give_up(x, "another JobManager leads");
+		else
 			send_on(x);
 	}
 }
@@ -180,26 +187,49 @@ void proxy_ours(struct proxy *p,
 	}
 }
 
+static struct entry *entry_add(struct proxy *p, struct world_request *r, const char *body)
+{
+	struct entry *x = mem_alloc(sizeof(*x));
+	x->proxy = p;
+	x->request = r;
+	x->body_len = body ? strlen(body) : r->body_len;
+	x->body = mem_text_n(body ? body : r->body, x->body_len);
+	list_append(&p->entries, &x->hook);
+	p->n_entries++;
+	return x;
+}
+
+static bool has_room(struct proxy *p, struct world_request *r)
+{
+	if (p->n_entries < PROXY_OPEN_MAX)
+		return true;
+	reply_later(p->w, r, "too many requests wait for the leader");
+	return false;
+}
+
 void proxy_forward(struct proxy *p, struct world_request *r, bool repeatable, const char *body)
 {
-	if (p->n_entries >= PROXY_OPEN_MAX) {
-		reply_later(p->w, r, "too many requests wait for the leader");
+	if (!has_room(p, r))
 		return;
-	}
-	struct entry *x = mem_alloc(sizeof(*x));
+	struct entry *x = entry_add(p, r, body);
 	struct buf tail = {0};
 	text_percent(&tail, r->path, true);
 	if (r->query[0])
 		buf_printf(&tail, "?%s", r->query);
-	x->proxy = p;
-	x->request = r;
 	x->tail = buf_take(&tail, NULL);
-	x->body_len = body ? strlen(body) : r->body_len;
-	x->body = mem_text_n(body ? body : r->body, x->body_len);
 	x->repeatable = repeatable;
-	list_append(&p->entries, &x->hook);
-	p->n_entries++;
 	wait_for_leader(x);
+}
+
+void proxy_hold(struct proxy *p, struct world_request *r)
+{
+	if (!has_room(p, r))
+		return;
+	struct entry *x = entry_add(p, r, NULL);
+	x->held = true;
+	x->tried_epoch = p->epoch; /* who is said to lead now does not count as a change */
+	x->timer.fire = waited;
+	world_timer_arm(p->w, &x->timer, world_now_ms(p->w) + PROXY_HOLD_MS);
 }
 
 bool proxy_gone(struct proxy *p, struct world_request *r)

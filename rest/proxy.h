@@ -25,7 +25,12 @@
 
 #include "world/world.h"
 
-enum { PROXY_WAIT_MS = 8000, PROXY_TIMEOUT_MS = 30000, PROXY_OPEN_MAX = 1000 };
+enum {
+	PROXY_WAIT_MS = 8000,
+	PROXY_HOLD_MS = 1000,
+	PROXY_TIMEOUT_MS = 30000,
+	PROXY_OPEN_MAX = 1000
+};
 
 /* On every forwarded request: the id of the JobManager that passed it on. */
 #define PROXY_HEADER "X-Weir-Forwarded"
@@ -45,6 +50,10 @@ void proxy_ours(struct proxy *p,
 
 /* `body` replaces the request's own if not NULL (copied). */
 void proxy_forward(struct proxy *p, struct world_request *r, bool repeatable, const char *body);
+/* A request that was forwarded to us while we do not lead, or not yet: the one who sent it may have
+ * seen the queue change before our barrier was through. Handed back if we come to lead; 503 after
+ * PROXY_HOLD_MS, or when somebody else does. Never sent anywhere. */
+void proxy_hold(struct proxy *p, struct world_request *r);
 /* True if the request was the proxy's. */
 bool proxy_gone(struct proxy *p, struct world_request *r);
 bool proxy_forwarded(const struct world_request *r); /* came from another JobManager */

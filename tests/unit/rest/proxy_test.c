@@ -55,14 +55,17 @@ struct standby {
 	struct world *w;
 	struct world_server server;
 	struct proxy *proxy;
-	bool repeatable;
+	bool repeatable, hold;
 	unsigned handled; /* came back: we lead */
 };
 
 static void standby_request(struct world_server *s, struct world_request *r)
 {
 	struct standby *b = MEM_OWNER(s, struct standby, server);
-	proxy_forward(b->proxy, r, b->repeatable, NULL);
+	if (b->hold)
+		proxy_hold(b->proxy, r);
+	else
+		proxy_forward(b->proxy, r, b->repeatable, NULL);
 }
 
 static void standby_gone(struct world_server *s, struct world_request *r)
@@ -277,4 +280,23 @@ Test(proxy, it_hands_back_what_waits_when_we_come_to_lead)
 	cr_assert(eq(int, f.client.status, 202));
 	cr_assert(eq(u32, f.standby.handled, 1));
 	sim_destroy(f.sim);
+}
+
+Test(proxy, what_was_forwarded_to_us_waits_for_us_alone)
+{
+	for (int we = 0; we < 2; we++) {
+		struct fixture f;
+		struct later l, m;
+		begin(&f);
+		f.standby.hold = true;
+		leads(&f, &l, "one:80", 7, 0);
+		if (we)
+			sim_at(f.sim, 300, we_lead, &f);
+		else
+			leads(&f, &m, "two:80", 8, 300);
+		ask(&f);
+		cr_assert(eq(int, f.client.status, we ? 202 : 503));
+		cr_assert(eq(u32, f.one.heard + f.two.heard, 0));
+		sim_destroy(f.sim);
+	}
 }

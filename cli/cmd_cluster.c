@@ -18,13 +18,18 @@ static int taskmanagers(struct cli *c)
 		return CLI_OK;
 	}
 	struct table t = {0};
-	char slots[TABLE_CELL_MAX], unused[TABLE_CELL_MAX], beat[TABLE_CELL_MAX];
-	table_row(&t, "TASKMANAGER", "ADDRESS", "SLOTS", "FREE", "LAST BEAT (UTC)", NULL);
+	char slots[TABLE_CELL_MAX], unused[TABLE_CELL_MAX], beat[TABLE_CELL_MAX],
+		pid[TABLE_CELL_MAX];
+	table_row(&t, "TASKMANAGER", "STATE", "HOST", "PID", "SLOTS", "FREE", "LAST BEAT (UTC)",
+		  "NOT USED BECAUSE", NULL);
 	json_array_foreach (json_object_get(all, "taskmanagers"), i, tm) {
-		table_row(&t, table_text(tm, "id"), table_text(tm, "path"),
+		const json_t *more = json_object_get(tm, "weir");
+		table_row(&t, table_text(tm, "id"), table_text(more, "state"),
+			  table_text(tm, "path"), table_number(table_integer(more, "pid", 0), pid),
 			  table_number(table_integer(tm, "slotsNumber", 0), slots),
 			  table_number(table_integer(tm, "freeSlots", 0), unused),
-			  table_time(table_integer(tm, "timeSinceLastHeartbeat", -1), beat), NULL);
+			  table_time(table_integer(tm, "timeSinceLastHeartbeat", -1), beat),
+			  table_text(more, "unusable"), NULL);
 	}
 	table_print(&t);
 	json_decref(all);

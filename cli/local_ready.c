@@ -22,17 +22,23 @@ static bool answers(struct cli *c, const char *address, const char *path, json_t
 	return status == 200;
 }
 
-static bool lists(const json_t *all, const char *id)
+/* This very process (not one of that name before it), and tasks may be placed there. */
+static bool lists(const json_t *all, const json_t *entry)
 {
 	json_t *tm;
 	size_t i;
-	json_array_foreach (json_object_get(all, "taskmanagers"), i, tm)
-		if (strcmp(table_text(tm, "id"), id) == 0)
+	json_array_foreach (json_object_get(all, "taskmanagers"), i, tm) {
+		const json_t *more = json_object_get(tm, "weir");
+		if (strcmp(table_text(tm, "id"), table_text(entry, "name")) == 0 &&
+		    table_integer(more, "pid", 0) == table_integer(entry, "pid", -1) &&
+		    strcmp(table_text(more, "state"), "CONNECTED") == 0 &&
+		    strcmp(table_text(more, "unusable"), "-") == 0)
 			return true;
+	}
 	return false;
 }
 
-static bool registered(struct cli *c, const struct local_cluster *l, const char *id)
+static bool registered(struct cli *c, const struct local_cluster *l, const json_t *entry)
 {
 	json_t *jm;
 	size_t i;
@@ -41,7 +47,7 @@ static bool registered(struct cli *c, const struct local_cluster *l, const char 
 		if (!local_entry_alive(jm) ||
 		    !answers(c, table_text(jm, "address"), "/v1/taskmanagers", &all))
 			continue;
-		bool there = lists(all, id);
+		bool there = lists(all, entry);
 		json_decref(all);
 		return there;
 	}
@@ -57,7 +63,7 @@ static bool ready(struct cli *c, const struct local_cluster *l, const json_t *en
 	case LOCAL_JOBMANAGER:
 		return answers(c, table_text(entry, "address"), "/readyz", NULL);
 	case LOCAL_TASKMANAGER:
-		return registered(c, l, table_text(entry, "name"));
+		return registered(c, l, entry);
 	}
 	return false;
 }

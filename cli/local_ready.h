@@ -2,7 +2,8 @@
  * local_ready - when the processes of a local cluster are of use.
  *
  * etcd: its /health is true. A JobManager: its /readyz answers 200, which takes
- * a leader. A TaskManager: a JobManager lists it. A process that ends while it
+ * a leader. A TaskManager: a JobManager lists that process (by its pid) and
+ * would place tasks there, so it has seen the storage. A process that ends while it
  * is waited for is an error with the last lines that it wrote.
  */
 #ifndef CLI_LOCAL_READY_H

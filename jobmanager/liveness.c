@@ -8,7 +8,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 
-enum { HEAD_MAX = 512, RETRY_MS = 500 };
+enum { HEAD_MAX = 512, RETRY_MIN_MS = 4, RETRY_MAX_MS = 500 };
 
 /* One JobManager ahead of us. */
 struct watched {
@@ -17,7 +17,8 @@ struct watched {
 	struct ha_member member;
 	struct world_http http;
 	struct world_timer again;
-	bool asking; /* the connection had ended; this one asks whether the process is gone */
+	bool asking;       /* the connection had ended; this one asks whether the process is gone */
+	uint64_t retry_ms; /* pause before the next try: doubles while it does not answer */
 	char head[HEAD_MAX];
 	size_t head_len;
 	bool kept; /* still ahead, by the newest queue */
@@ -124,7 +125,8 @@ static void later(struct watched *x, bool asking)
 {
 	x->asking = asking;
 	x->again.fire = watch_again;
-	world_timer_arm(x->l->w, &x->again, world_now_ms(x->l->w) + RETRY_MS);
+	world_timer_arm(x->l->w, &x->again, world_now_ms(x->l->w) + x->retry_ms);
+	x->retry_ms = 2 * x->retry_ms < RETRY_MAX_MS ? 2 * x->retry_ms : RETRY_MAX_MS;
 }
 
 /* The first line names the instance that answers. */
@@ -140,6 +142,7 @@ static void read_head(struct watched *x)
 	    strcmp(instance, x->member.instance) != 0)
 		declare(x, "another instance answers at its address");
 	json_decref(o);
+	x->retry_ms = RETRY_MIN_MS;
 	x->asking = false; /* it lives, or has been reported */
 	x->head_len = HEAD_MAX;
 }
@@ -161,6 +164,9 @@ static void ended(struct world_http *http, const struct world_reply *reply)
 	bool refused = reply->code == ERR_NOTSENT && reply->cause == NET_REFUSED;
 	if (refused)
 		declare(x, "its address refuses connections");
+	else
+		world_log(x->l->w, LOG_LEVEL_DEBUG, "jobmanager %s: liveness ended: %s",
+			  x->member.id, net_cause_name(reply->cause));
 	if (refused || reply->cause == NET_TIMEOUT || x->asking)
 		later(x, true); /* suspected, or declared: the queue says what becomes of it */
 	else
@@ -205,6 +211,7 @@ static void keep(struct liveness *l, const struct ha_member *m)
 	x->l = l;
 	x->member = *m;
 	x->kept = true;
+	x->retry_ms = RETRY_MIN_MS;
 	list_append(&l->watched, &x->hook);
 	watch(x, false);
 }

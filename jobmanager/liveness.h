@@ -7,6 +7,7 @@
  *      v                                   v
  *   ASKING --refused, or another instance--> dead: ha_declare_dead()
  *      | answered by the same instance: WATCHING
+ *      | reset (its kernel still takes connections for it): asked again, 4 ms to 500 ms later
  *      | no answer: suspected; the lease decides
  *
  * Only a refusal by the very address, or an answer by another instance, proves

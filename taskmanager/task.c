@@ -266,8 +266,10 @@ static void on_barrier(struct task *t, uint32_t channel, const struct batch_barr
 					 "a newer barrier came first");
 	if (r.release)
 		release_inputs(t);
+#ifndef WEIR_MUTANT_BARRIER_HOLDS_NOTHING
 	if (r.verdict == ALIGN_HOLD)
 		t->inputs[channel].held = t->config.exactly_once;
+#endif
 	if (r.verdict == ALIGN_COMPLETE)
 		snapshot_begin(t, b, r.waited_ns, now_ns);
 }

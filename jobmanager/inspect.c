@@ -11,7 +11,7 @@ void jm_view_cluster(const struct jm *jm, struct jm_cluster_view *out)
 					.n_tms = jm->tms.n,
 					.done_loaded = jm->done_loaded};
 	for (size_t i = 0; i < jm->tms.n; i++) {
-		const struct tm *tm = jm->tms.at[i];
+		const struct taskmanager *tm = jm->tms.at[i];
 		out->slots_total += tm->slots;
 		out->slots_free += tm->slots > tm->used ? tm->slots - tm->used : 0;
 	}
@@ -159,7 +159,7 @@ size_t jm_view_tms(const struct jm *jm)
 
 void jm_view_tm_at(const struct jm *jm, size_t index, struct jm_tm_view *out)
 {
-	const struct tm *tm = jm->tms.at[index];
+	const struct taskmanager *tm = jm->tms.at[index];
 	*out = (struct jm_tm_view){
 		.tm = tm,
 		.unusable = tms_unusable(tm, jm->cluster_id),

@@ -88,7 +88,7 @@ size_t jm_view_flights(const struct jm *jm, const struct job_id *job, struct jm_
 		       size_t max);
 
 struct jm_tm_view {
-	const struct tm *tm;
+	const struct taskmanager *tm;
 	const char *unusable; /* "" or why no task is placed there */
 	uint32_t free;
 	uint64_t silent_ms; /* since it was last heard, as of the last step */

@@ -189,7 +189,7 @@ static void forget_all(struct jm *jm, struct jm_effects *fx)
 	for (size_t i = 0; i < jm->n_jobs; i++)
 		job_abandon(jm->jobs[i], &env);
 	for (size_t i = 0; i < jm->tms.n; i++) {
-		const struct tm *tm = jm->tms.at[i];
+		const struct taskmanager *tm = jm->tms.at[i];
 		if (tm->state != TM_CONNECTED)
 			continue;
 		struct jm_effect *close = effects_add(fx, JM_CLOSE_STREAM);
@@ -248,7 +248,8 @@ static void change_role(struct jm *jm, enum jm_role_view to, struct jm_effects *
 
 /* ---- TaskManagers ---- */
 
-static void close_stream(struct jm *jm, struct tm *tm, const char *why, struct jm_effects *fx)
+static void close_stream(struct jm *jm, struct taskmanager *tm, const char *why,
+			 struct jm_effects *fx)
 {
 	struct control_command_msg bye = {.kind = CONTROL_GOODBYE};
 	snprintf(bye.text, sizeof(bye.text), "%s", why);
@@ -258,7 +259,7 @@ static void close_stream(struct jm *jm, struct tm *tm, const char *why, struct j
 	close->registration = tm->registration;
 }
 
-static void lose_tm(struct jm *jm, struct tm *tm, const char *why, struct jm_effects *fx)
+static void lose_tm(struct jm *jm, struct taskmanager *tm, const char *why, struct jm_effects *fx)
 {
 	effects_trace(fx, LOG_LEVEL_WARN, "tm=%s lost: it %s", tm->id, why);
 	struct job_env env = env_of(jm, fx);
@@ -271,14 +272,14 @@ static void lose_tm(struct jm *jm, struct tm *tm, const char *why, struct jm_eff
 static void lose_older(struct jm *jm, const struct control_registration *r, struct jm_effects *fx)
 {
 	for (size_t i = jm->tms.n; i-- > 0;) {
-		struct tm *tm = jm->tms.at[i];
+		struct taskmanager *tm = jm->tms.at[i];
 		if (tm->state == TM_AWAY && strcmp(tm->id, r->id) == 0 &&
 		    strcmp(tm->instance, r->instance) != 0)
 			lose_tm(jm, tm, "was restarted", fx);
 	}
 }
 
-static void welcome(struct jm *jm, struct tm *tm, struct jm_effects *fx)
+static void welcome(struct jm *jm, struct taskmanager *tm, struct jm_effects *fx)
 {
 	const struct jm_config *k = &jm->config;
 	struct control_command_msg m = {.kind = CONTROL_WELCOME};
@@ -304,11 +305,11 @@ static bool register_tm(struct jm *jm, const struct jm_event *ev, struct jm_effe
 		refuse_stream(ev, "this JobManager does not lead, or not any more", fx);
 		return false;
 	}
-	struct tm *known = tms_find(&jm->tms, r->id, r->instance);
+	struct taskmanager *known = tms_find(&jm->tms, r->id, r->instance);
 	if (known && known->state == TM_CONNECTED)
 		close_stream(jm, known, "it registered again", fx);
 	lose_older(jm, r, fx);
-	struct tm *tm = tms_register(&jm->tms, r, ev->token, jm->now_ms);
+	struct taskmanager *tm = tms_register(&jm->tms, r, ev->token, jm->now_ms);
 	if (!tm) {
 		refuse_stream(ev, "too many TaskManagers", fx);
 		return false;
@@ -326,7 +327,7 @@ static bool register_tm(struct jm *jm, const struct jm_event *ev, struct jm_effe
 
 static void gone(struct jm *jm, uint64_t stream, struct jm_effects *fx)
 {
-	struct tm *tm = tms_by_stream(&jm->tms, stream);
+	struct taskmanager *tm = tms_by_stream(&jm->tms, stream);
 	if (!tm)
 		return;
 	effects_trace(fx, LOG_LEVEL_INFO, "tm=%s command stream ended: %" PRIu64 " ms to come back",
@@ -335,14 +336,15 @@ static void gone(struct jm *jm, uint64_t stream, struct jm_effects *fx)
 }
 
 /* The registration cannot be trusted any more: a new one brings the truth. */
-static void end_registration(struct jm *jm, struct tm *tm, const char *why, struct jm_effects *fx)
+static void end_registration(struct jm *jm, struct taskmanager *tm, const char *why,
+			     struct jm_effects *fx)
 {
 	effects_trace(fx, LOG_LEVEL_WARN, "tm=%s %s -> it has to register again", tm->id, why);
 	close_stream(jm, tm, why, fx);
 	tms_away(tm, jm->now_ms);
 }
 
-static bool take_report(struct jm *jm, struct tm *tm, const struct control_report_msg *m,
+static bool take_report(struct jm *jm, struct taskmanager *tm, const struct control_report_msg *m,
 			struct jm_effects *fx)
 {
 	if (m->seq <= tm->report_seq)
@@ -371,7 +373,7 @@ static bool take_report(struct jm *jm, struct tm *tm, const struct control_repor
 static void take_reports(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 {
 	const struct control_reports *r = ev->reports;
-	struct tm *tm = tms_by_registration(&jm->tms, r->registration);
+	struct taskmanager *tm = tms_by_registration(&jm->tms, r->registration);
 	bool good = tm && jm->role != JM_IS_FOLLOWING && r->epoch.v == jm->epoch.v;
 	if (good)
 		tm->heard_ms = jm->now_ms;
@@ -389,7 +391,7 @@ static bool in_store(const struct jm *jm, const struct job_id *id)
 	return jm_find(jm, id) != NULL;
 }
 
-static void say_unknown(struct jm *jm, struct tm *tm, struct jm_effects *fx)
+static void say_unknown(struct jm *jm, struct taskmanager *tm, struct jm_effects *fx)
 {
 	for (unsigned i = 0; i < tm->n_items && jm->done_loaded; i++) {
 		const struct control_item *item = &tm->items[i];
@@ -403,7 +405,7 @@ static void say_unknown(struct jm *jm, struct tm *tm, struct jm_effects *fx)
 	}
 }
 
-static void beat(struct jm *jm, struct tm *tm, struct jm_effects *fx)
+static void beat(struct jm *jm, struct taskmanager *tm, struct jm_effects *fx)
 {
 	if (jm->now_ms < tm->beat_ms)
 		return;
@@ -419,7 +421,7 @@ static bool watch_tms(struct jm *jm, struct jm_effects *fx)
 	bool lost = false;
 	bool judges = jm->role == JM_IS_LEADING;
 	for (size_t i = jm->tms.n; i-- > 0;) {
-		struct tm *tm = jm->tms.at[i];
+		struct taskmanager *tm = jm->tms.at[i];
 		if (judges && tm->state == TM_CONNECTED &&
 		    jm->now_ms - tm->heard_ms >= jm->config.heartbeat_timeout_ms) {
 			close_stream(jm, tm, "nothing was heard for the heartbeat timeout", fx);
@@ -740,7 +742,7 @@ void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 	assert(tms_holds(&jm->tms));
 }
 
-static uint64_t tm_wake_ms(const struct jm *jm, const struct tm *tm)
+static uint64_t tm_wake_ms(const struct jm *jm, const struct taskmanager *tm)
 {
 	bool judges = jm->role == JM_IS_LEADING;
 	if (tm->state == TM_AWAY)

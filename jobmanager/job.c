@@ -151,7 +151,7 @@ static void mark_sinks(struct job *job)
 			job->regions[r].parts[i].sinks = hosts_sink(job, r, i);
 }
 
-void add_leftover(struct job *job, struct tm *tm, uint32_t region, struct attempt attempt)
+void add_leftover(struct job *job, struct taskmanager *tm, uint32_t region, struct attempt attempt)
 {
 	job->leftovers =
 		mem_resize(job->leftovers, job->n_leftovers + 1, sizeof(job->leftovers[0]));
@@ -383,7 +383,7 @@ static void fail_external(struct job *job, const struct job_env *env, unsigned r
 	region_fail(job, r, &f, false);
 }
 
-static bool is_at(const struct doc_tm *at, const struct tm *tm)
+static bool is_at(const struct doc_tm *at, const struct taskmanager *tm)
 {
 	return strcmp(at->id, tm->id) == 0 && strcmp(at->instance, tm->instance) == 0;
 }
@@ -400,8 +400,8 @@ static const struct control_item *find_item(const struct control_registration *r
 	return NULL;
 }
 
-static void item_failed(struct job *job, const struct job_env *env, unsigned r, const struct tm *tm,
-			const struct control_item *item)
+static void item_failed(struct job *job, const struct job_env *env, unsigned r,
+			const struct taskmanager *tm, const struct control_item *item)
 {
 	struct doc_failure f = {
 		.wall_ms = env->wall_ms, .vertex = -1, .subtask = -1, .external = item->external};
@@ -460,7 +460,7 @@ static void adopt_item(struct job *job, const struct job_env *env, unsigned r, u
 }
 
 static void register_part(struct job *job, const struct job_env *env, unsigned r, unsigned i,
-			  struct tm *tm, const struct control_registration *reg)
+			  struct taskmanager *tm, const struct control_registration *reg)
 {
 	struct job_part *part = &job->regions[r].parts[i];
 	bool known = part->seen && part->state > PART_ABSENT;
@@ -477,8 +477,8 @@ static void register_part(struct job *job, const struct job_env *env, unsigned r
 		fail_external(job, env, r, i, "came back without its worker");
 }
 
-static void register_region(struct job *job, const struct job_env *env, unsigned r, struct tm *tm,
-			    const struct control_registration *reg)
+static void register_region(struct job *job, const struct job_env *env, unsigned r,
+			    struct taskmanager *tm, const struct control_registration *reg)
 {
 	struct job_region *region = &job->regions[r];
 	for (unsigned i = 0; i < region->n_parts; i++) {
@@ -494,7 +494,7 @@ static void register_region(struct job *job, const struct job_env *env, unsigned
 }
 
 /* What this TaskManager still has of attempts that are over. */
-void job_leftovers(struct job *job, const struct job_env *env, struct tm *tm)
+void job_leftovers(struct job *job, const struct job_env *env, struct taskmanager *tm)
 {
 	for (unsigned i = 0; i < tm->n_items; i++) {
 		const struct control_item *item = &tm->items[i];
@@ -509,7 +509,7 @@ void job_leftovers(struct job *job, const struct job_env *env, struct tm *tm)
 	}
 }
 
-static void drop_leftovers(struct job *job, const struct tm *tm)
+static void drop_leftovers(struct job *job, const struct taskmanager *tm)
 {
 	unsigned kept = 0;
 	for (unsigned i = 0; i < job->n_leftovers; i++)
@@ -518,7 +518,7 @@ static void drop_leftovers(struct job *job, const struct tm *tm)
 	job->n_leftovers = kept;
 }
 
-void job_tm_registered(struct job *job, const struct job_env *env, struct tm *tm,
+void job_tm_registered(struct job *job, const struct job_env *env, struct taskmanager *tm,
 		       const struct control_registration *r)
 {
 	if (sm_state(&job->sm) == JOB_CREATING)
@@ -530,7 +530,8 @@ void job_tm_registered(struct job *job, const struct job_env *env, struct tm *tm
 	job_leftovers(job, env, tm);
 }
 
-void job_tm_lost(struct job *job, const struct job_env *env, struct tm *tm, const char *why)
+void job_tm_lost(struct job *job, const struct job_env *env, struct taskmanager *tm,
+		 const char *why)
 {
 	drop_leftovers(job, tm);
 	for (unsigned r = 0; r < job->doc.n_regions; r++) {
@@ -546,7 +547,7 @@ void job_tm_lost(struct job *job, const struct job_env *env, struct tm *tm, cons
 	}
 }
 
-static void report_failed(struct job *job, const struct job_env *env, const struct tm *tm,
+static void report_failed(struct job *job, const struct job_env *env, const struct taskmanager *tm,
 			  const struct control_report_msg *m)
 {
 	struct doc_failure f = {.wall_ms = env->wall_ms,
@@ -558,8 +559,8 @@ static void report_failed(struct job *job, const struct job_env *env, const stru
 	region_fail(job, m->region, &f, m->corrupt);
 }
 
-static void report_part(struct job *job, const struct job_env *env, struct tm *tm, unsigned i,
-			const struct control_report_msg *m)
+static void report_part(struct job *job, const struct job_env *env, struct taskmanager *tm,
+			unsigned i, const struct control_report_msg *m)
 {
 	struct job_part *part = &job->regions[m->region].parts[i];
 	switch (m->kind) {
@@ -620,7 +621,7 @@ static bool attempt_counts(const struct job *job, const struct control_report_ms
 	return job->doc.regions[m->region].attempt.v == m->attempt.v;
 }
 
-void job_report(struct job *job, const struct job_env *env, struct tm *tm,
+void job_report(struct job *job, const struct job_env *env, struct taskmanager *tm,
 		const struct control_report_msg *m)
 {
 	if (sm_state(&job->sm) == JOB_CREATING)
@@ -1071,7 +1072,7 @@ void job_count_slots(const struct job *job)
 				const struct job_part *part =
 					i < region->n_parts ? &region->parts[i]
 							    : &region->next[i - region->n_parts];
-				struct tm *tm = part->tm;
+				struct taskmanager *tm = part->tm;
 				if (!tm)
 					continue;
 				if (pass == 0)

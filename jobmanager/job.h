@@ -79,7 +79,7 @@ enum part_state {                 /* of one worker of the recorded attempt */
 };
 
 struct job_part {
-	struct tm *tm; /* borrows; NULL: not registered now */
+	struct taskmanager *tm; /* borrows; NULL: not registered now */
 	enum part_state state;
 	uint32_t n_slots;
 	bool seen; /* an inventory was read for it */
@@ -116,7 +116,7 @@ struct job_waiter {
 
 /* A worker of an attempt that is over (or of a job that is), still to be told so. */
 struct job_leftover {
-	struct tm *tm; /* borrows */
+	struct taskmanager *tm; /* borrows */
 	uint32_t region;
 	struct attempt attempt;
 };
@@ -173,11 +173,12 @@ void job_destroy(struct job *job);
 
 /* ---- facts ---- */
 
-void job_tm_registered(struct job *job, const struct job_env *env, struct tm *tm,
+void job_tm_registered(struct job *job, const struct job_env *env, struct taskmanager *tm,
 		       const struct control_registration *r);
 /* The TaskManager is lost for good. `why` completes "TaskManager tm-1 ...". */
-void job_tm_lost(struct job *job, const struct job_env *env, struct tm *tm, const char *why);
-void job_report(struct job *job, const struct job_env *env, struct tm *tm,
+void job_tm_lost(struct job *job, const struct job_env *env, struct taskmanager *tm,
+		 const char *why);
+void job_report(struct job *job, const struct job_env *env, struct taskmanager *tm,
 		const struct control_report_msg *m);
 void job_decided(struct job *job, const struct job_env *env, enum errc code, const char *text,
 		 uint64_t revision);
@@ -196,7 +197,7 @@ void job_submitted_again(struct job *job, const struct job_env *env, uint64_t to
 void job_advance(struct job *job, const struct job_env *env);
 uint64_t job_wake_ms(const struct job *job, uint64_t commit_timeout_ms);
 /* Its workers in this TaskManager's inventory whose attempts are over are cancelled. */
-void job_leftovers(struct job *job, const struct job_env *env, struct tm *tm);
+void job_leftovers(struct job *job, const struct job_env *env, struct taskmanager *tm);
 /* Add this job's slots to tm->used of every registered TaskManager. */
 void job_count_slots(const struct job *job);
 bool job_waits_for_slots(const struct job *job);

@@ -40,7 +40,7 @@ static json_t *subtasks_json(const struct job *job, const struct doc *doc, unsig
 }
 
 void job_send_prepare(const struct job *job, const struct doc *doc, const struct job_env *env,
-		      unsigned region, unsigned part, struct tm *tm)
+		      unsigned region, unsigned part, struct taskmanager *tm)
 {
 	struct control_command_msg m =
 		message(job, CONTROL_PREPARE, region, doc->regions[region].attempt);
@@ -66,7 +66,7 @@ static json_t *peers_json(const struct job *job, unsigned region)
 }
 
 static void send_run(const struct job *job, const struct job_env *env, unsigned region,
-		     struct tm *tm, json_t *peers)
+		     struct taskmanager *tm, json_t *peers)
 {
 	const struct doc_region *r = &job->doc.regions[region];
 	struct control_command_msg m = message(job, CONTROL_RUN, region, r->attempt);
@@ -163,7 +163,7 @@ void job_send_abort(struct job *job, const struct job_env *env, struct ckpt_id i
 }
 
 /* A terminal job ends its workers; another ends those of attempts that are over. */
-static void send_end(const struct job *job, const struct job_env *env, struct tm *tm,
+static void send_end(const struct job *job, const struct job_env *env, struct taskmanager *tm,
 		     uint32_t region, struct attempt attempt)
 {
 	bool finished = job->doc.status == DOC_FINISHED;
@@ -178,7 +178,7 @@ static void send_end(const struct job *job, const struct job_env *env, struct tm
 	tms_send(tm, &m, env->epoch, env->fx);
 }
 
-void job_send_cancel(const struct job *job, const struct job_env *env, struct tm *tm,
+void job_send_cancel(const struct job *job, const struct job_env *env, struct taskmanager *tm,
 		     uint32_t region, struct attempt attempt)
 {
 	send_end(job, env, tm, region, attempt);

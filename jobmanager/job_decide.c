@@ -169,7 +169,7 @@ static void take_placement(struct job *job, const struct job_env *env, struct do
 	drop_next(region);
 	region->next = mem_array(n_slots, sizeof(region->next[0]));
 	for (uint32_t s = 0; s < n_slots; s++) {
-		struct tm *tm = env->tms->at[owner[s]];
+		struct taskmanager *tm = env->tms->at[owner[s]];
 		if (!index_of[owner[s]]) {
 			snprintf(list[region->n_next].id, NODE_ID_MAX, "%s", tm->id);
 			snprintf(list[region->n_next].instance, ID_TEXT, "%s", tm->instance);
@@ -192,7 +192,7 @@ static bool place_region(struct job *job, const struct job_env *env, struct doc 
 	uint32_t n_slots = graph_region_slots(job->graph, r), n_tms = (uint32_t)env->tms->n;
 	struct place_offer *offers = mem_array(n_tms + 1, sizeof(*offers));
 	for (uint32_t i = 0; i < n_tms; i++) {
-		const struct tm *tm = env->tms->at[i];
+		const struct taskmanager *tm = env->tms->at[i];
 		uint32_t others = tm->used - tm->of_job;
 		if (tms_unusable(tm, env->cluster_id)[0] == '\0' && tm->slots > others)
 			offers[i].free = tm->slots - others;

@@ -26,7 +26,7 @@ struct ckpt_id job_committed(const struct job *job);
 /* The first failure of an attempt counts; later ones are its consequences. */
 void region_fail(struct job *job, unsigned region, const struct doc_failure *failure, bool corrupt);
 void job_freeze(struct job *job, const struct job_env *env, const char *why);
-void add_leftover(struct job *job, struct tm *tm, uint32_t region, struct attempt attempt);
+void add_leftover(struct job *job, struct taskmanager *tm, uint32_t region, struct attempt attempt);
 
 /* job_decide.c: draft, and ask for it to be recorded. */
 void job_decide(struct job *job, const struct job_env *env);
@@ -36,9 +36,9 @@ uint64_t job_final_wake_ms(const struct job *job);
 void job_command(struct job *job, const struct job_env *env);
 void job_send_abort(struct job *job, const struct job_env *env, struct ckpt_id id);
 /* Used by planted bugs only: what must never happen. */
-void job_send_cancel(const struct job *job, const struct job_env *env, struct tm *tm,
+void job_send_cancel(const struct job *job, const struct job_env *env, struct taskmanager *tm,
 		     uint32_t region, struct attempt attempt);
 void job_send_prepare(const struct job *job, const struct doc *doc, const struct job_env *env,
-		      unsigned region, unsigned part, struct tm *tm);
+		      unsigned region, unsigned part, struct taskmanager *tm);
 
 #endif

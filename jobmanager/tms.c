@@ -13,10 +13,10 @@ enum { TMS_ITEMS_MAX = 4 * LIMIT_TASKMANAGER_JOBS, TMS_RECENT = 4096 };
 void tms_init(struct tms *t)
 {
 	*t = (struct tms){.next_registration = 1};
-	t->recent = mem_array(TMS_RECENT, sizeof(struct tm *));
+	t->recent = mem_array(TMS_RECENT, sizeof(struct taskmanager *));
 }
 
-static void tm_destroy(struct tm *tm)
+static void tm_destroy(struct taskmanager *tm)
 {
 	free(tm->items);
 	free(tm);
@@ -31,7 +31,7 @@ void tms_fini(struct tms *t)
 	*t = (struct tms){0};
 }
 
-struct tm *tms_find(const struct tms *t, const char *id, const char *instance)
+struct taskmanager *tms_find(const struct tms *t, const char *id, const char *instance)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (strcmp(t->at[i]->id, id) == 0 && strcmp(t->at[i]->instance, instance) == 0)
@@ -39,7 +39,7 @@ struct tm *tms_find(const struct tms *t, const char *id, const char *instance)
 	return NULL;
 }
 
-struct tm *tms_by_stream(const struct tms *t, uint64_t stream)
+struct taskmanager *tms_by_stream(const struct tms *t, uint64_t stream)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (t->at[i]->state == TM_CONNECTED && t->at[i]->stream == stream)
@@ -48,20 +48,20 @@ struct tm *tms_by_stream(const struct tms *t, uint64_t stream)
 }
 
 /* Every report asks for its registration: what was found last at this place is tried first. */
-static struct tm **place_of(const struct tms *t, uint64_t registration)
+static struct taskmanager **place_of(const struct tms *t, uint64_t registration)
 {
 	return &t->recent[registration % TMS_RECENT];
 }
 
-static void forget_place(struct tms *t, const struct tm *tm)
+static void forget_place(struct tms *t, const struct taskmanager *tm)
 {
 	if (*place_of(t, tm->registration) == tm)
 		*place_of(t, tm->registration) = NULL;
 }
 
-struct tm *tms_by_registration(const struct tms *t, uint64_t registration)
+struct taskmanager *tms_by_registration(const struct tms *t, uint64_t registration)
 {
-	struct tm *recent = *place_of(t, registration);
+	struct taskmanager *recent = *place_of(t, registration);
 	if (recent && recent->state == TM_CONNECTED && recent->registration == registration)
 		return recent;
 	for (size_t i = 0; i < t->n; i++)
@@ -72,7 +72,7 @@ struct tm *tms_by_registration(const struct tms *t, uint64_t registration)
 	return NULL;
 }
 
-static struct control_item *add_item(struct tm *tm)
+static struct control_item *add_item(struct taskmanager *tm)
 {
 	if (tm->n_items == tm->items_capacity) {
 		tm->items_capacity = tm->items_capacity ? 2 * tm->items_capacity : 4;
@@ -83,7 +83,7 @@ static struct control_item *add_item(struct tm *tm)
 	return item;
 }
 
-static void take_inventory(struct tm *tm, const struct control_registration *r)
+static void take_inventory(struct taskmanager *tm, const struct control_registration *r)
 {
 	tm->n_items = 0;
 	for (unsigned i = 0; i < r->n_items; i++) {
@@ -94,21 +94,21 @@ static void take_inventory(struct tm *tm, const struct control_registration *r)
 	}
 }
 
-static struct tm *add_tm(struct tms *t)
+static struct taskmanager *add_tm(struct tms *t)
 {
 	if (t->n == LIMIT_TASKMANAGERS)
 		return NULL;
 	if (t->n == t->capacity) {
 		t->capacity = t->capacity ? 2 * t->capacity : 16;
-		t->at = mem_resize(t->at, t->capacity, sizeof(struct tm *));
+		t->at = mem_resize(t->at, t->capacity, sizeof(struct taskmanager *));
 	}
-	return t->at[t->n++] = mem_alloc(sizeof(struct tm));
+	return t->at[t->n++] = mem_alloc(sizeof(struct taskmanager));
 }
 
-struct tm *tms_register(struct tms *t, const struct control_registration *r, uint64_t stream,
-			uint64_t now_ms)
+struct taskmanager *tms_register(struct tms *t, const struct control_registration *r,
+				 uint64_t stream, uint64_t now_ms)
 {
-	struct tm *tm = tms_find(t, r->id, r->instance);
+	struct taskmanager *tm = tms_find(t, r->id, r->instance);
 	if (!tm)
 		tm = add_tm(t);
 	if (!tm)
@@ -130,14 +130,14 @@ struct tm *tms_register(struct tms *t, const struct control_registration *r, uin
 	return tm;
 }
 
-void tms_away(struct tm *tm, uint64_t now_ms)
+void tms_away(struct taskmanager *tm, uint64_t now_ms)
 {
 	assert(tm->state == TM_CONNECTED);
 	tm->state = TM_AWAY;
 	tm->gone_ms = now_ms;
 }
 
-void tms_remove(struct tms *t, struct tm *tm)
+void tms_remove(struct tms *t, struct taskmanager *tm)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (t->at[i] == tm) {
@@ -149,7 +149,7 @@ void tms_remove(struct tms *t, struct tm *tm)
 	assert(false && "a TaskManager of the registry");
 }
 
-struct control_item *tms_item(struct tm *tm, const struct job_id *job, uint32_t region,
+struct control_item *tms_item(struct taskmanager *tm, const struct job_id *job, uint32_t region,
 			      struct attempt attempt)
 {
 	for (unsigned i = 0; i < tm->n_items; i++) {
@@ -161,13 +161,13 @@ struct control_item *tms_item(struct tm *tm, const struct job_id *job, uint32_t 
 	return NULL;
 }
 
-static void drop_item(struct tm *tm, struct control_item *item)
+static void drop_item(struct taskmanager *tm, struct control_item *item)
 {
 	*item = tm->items[--tm->n_items];
 }
 
 /* The item that a report is about; one that is not known yet begins. */
-static struct control_item *item_of(struct tm *tm, const struct control_report_msg *m)
+static struct control_item *item_of(struct taskmanager *tm, const struct control_report_msg *m)
 {
 	struct control_item *item = tms_item(tm, &m->job, m->region, m->attempt);
 	if (item)
@@ -186,7 +186,7 @@ static void forward(struct control_item *item, enum control_state state)
 		item->state = state;
 }
 
-void tms_note_report(struct tm *tm, const struct control_report_msg *m)
+void tms_note_report(struct taskmanager *tm, const struct control_report_msg *m)
 {
 	/* Beyond that nothing is honest: the digest will differ, and end the registration. */
 	if (tm->n_items >= TMS_ITEMS_MAX && !tms_item(tm, &m->job, m->region, m->attempt))
@@ -219,7 +219,7 @@ void tms_note_report(struct tm *tm, const struct control_report_msg *m)
 	}
 }
 
-void tms_send(struct tm *tm, struct control_command_msg *msg, struct epoch epoch,
+void tms_send(struct taskmanager *tm, struct control_command_msg *msg, struct epoch epoch,
 	      struct jm_effects *fx)
 {
 	if (tm->state != TM_CONNECTED) {
@@ -236,7 +236,7 @@ void tms_send(struct tm *tm, struct control_command_msg *msg, struct epoch epoch
 	effect->command = mem_copy(msg, sizeof(*msg));
 }
 
-const char *tms_unusable(const struct tm *tm, const char *cluster_id)
+const char *tms_unusable(const struct taskmanager *tm, const char *cluster_id)
 {
 	if (tm->state != TM_CONNECTED)
 		return "its command stream ended; it may come back";

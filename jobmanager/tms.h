@@ -16,7 +16,7 @@
  * Slots in use are not kept here but counted anew from the recorded (and being
  * recorded) placements of all jobs: `used`.
  *
- * Ownership: the registry owns every struct tm; pointers are good until the
+ * Ownership: the registry owns every struct taskmanager; pointers are good until the
  * step in which it is LOST. Limits: LIMIT_TASKMANAGERS.
  */
 #ifndef JOBMANAGER_TMS_H
@@ -32,7 +32,7 @@
 
 enum tm_state { TM_CONNECTED, TM_AWAY, TM_LOST, TM_STATE_COUNT };
 
-struct tm {
+struct taskmanager {
 	char id[NODE_ID_MAX];
 	char instance[ID_TEXT];
 	enum tm_state state;
@@ -54,35 +54,37 @@ struct tm {
 };
 
 struct tms {
-	struct tm **at; /* owns */
+	struct taskmanager **at; /* owns */
 	size_t n, capacity;
 	uint64_t next_registration;
-	struct tm **recent; /* owns: TMS_RECENT places, by the low bits of the registration */
+	struct taskmanager *
+		*recent; /* owns: TMS_RECENT places, by the low bits of the registration */
 };
 
 void tms_init(struct tms *t);
 void tms_fini(struct tms *t);
-struct tm *tms_find(const struct tms *t, const char *id, const char *instance); /* NULL: none */
-struct tm *tms_by_stream(const struct tms *t, uint64_t stream);
-struct tm *tms_by_registration(const struct tms *t, uint64_t registration);
+struct taskmanager *tms_find(const struct tms *t, const char *id,
+			     const char *instance); /* NULL: none */
+struct taskmanager *tms_by_stream(const struct tms *t, uint64_t stream);
+struct taskmanager *tms_by_registration(const struct tms *t, uint64_t registration);
 
 /* A new registration of a new or known TaskManager. NULL: LIMIT_TASKMANAGERS is reached. */
-struct tm *tms_register(struct tms *t, const struct control_registration *r, uint64_t stream,
-			uint64_t now_ms);
-void tms_away(struct tm *tm, uint64_t now_ms);
-void tms_remove(struct tms *t, struct tm *tm); /* frees it */
+struct taskmanager *tms_register(struct tms *t, const struct control_registration *r,
+				 uint64_t stream, uint64_t now_ms);
+void tms_away(struct taskmanager *tm, uint64_t now_ms);
+void tms_remove(struct tms *t, struct taskmanager *tm); /* frees it */
 
 /* Apply one report to the inventory. */
-void tms_note_report(struct tm *tm, const struct control_report_msg *m);
-struct control_item *tms_item(struct tm *tm, const struct job_id *job, uint32_t region,
+void tms_note_report(struct taskmanager *tm, const struct control_report_msg *m);
+struct control_item *tms_item(struct taskmanager *tm, const struct job_id *job, uint32_t region,
 			      struct attempt attempt); /* NULL: none */
 
 /* Number and emit one command. Dropped unless CONNECTED. Takes the message's references. */
-void tms_send(struct tm *tm, struct control_command_msg *msg, struct epoch epoch,
+void tms_send(struct taskmanager *tm, struct control_command_msg *msg, struct epoch epoch,
 	      struct jm_effects *fx);
 
 /* "" if tasks may be placed there, else why not. */
-const char *tms_unusable(const struct tm *tm, const char *cluster_id);
+const char *tms_unusable(const struct taskmanager *tm, const char *cluster_id);
 bool tms_holds(const struct tms *t);
 const char *tms_state_name(enum tm_state state);
 

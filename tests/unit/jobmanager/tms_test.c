@@ -30,8 +30,8 @@ Test(tms, identity_is_id_and_instance)
 	struct tms t;
 	struct control_registration a = registration("tm-1", "x"), b = registration("tm-1", "y");
 	tms_init(&t);
-	struct tm *first = tms_register(&t, &a, 1, 0);
-	struct tm *second = tms_register(&t, &b, 2, 0);
+	struct taskmanager *first = tms_register(&t, &a, 1, 0);
+	struct taskmanager *second = tms_register(&t, &b, 2, 0);
 	cr_assert_neq(first, second);
 	cr_assert_eq(tms_find(&t, "tm-1", "x"), first);
 	cr_assert_null(tms_find(&t, "tm-2", "x"));
@@ -43,7 +43,7 @@ Test(tms, a_registration_has_one_number_and_one_stream)
 	struct tms t;
 	struct control_registration a = registration("tm-1", "x");
 	tms_init(&t);
-	struct tm *tm = tms_register(&t, &a, 1, 0);
+	struct taskmanager *tm = tms_register(&t, &a, 1, 0);
 	uint64_t old = tm->registration;
 	cr_assert_eq(tms_by_registration(&t, old), tm);
 	cr_assert_eq(tms_by_registration(&t, old), tm, "found again, where it was found last");
@@ -75,7 +75,7 @@ Test(tms, many_are_told_apart)
 	}
 	for (int round = 0; round < 2; round++)
 		for (int i = 0; i < 10000; i += 7) {
-			struct tm *tm = tms_by_registration(&t, numbers[i]);
+			struct taskmanager *tm = tms_by_registration(&t, numbers[i]);
 			cr_assert(tm && tm->stream == 1000 + (uint64_t)i);
 		}
 	cr_assert(tms_holds(&t));
@@ -87,7 +87,7 @@ Test(tms, reports_make_the_inventory_that_the_digest_is_of)
 	struct tms t;
 	struct control_registration a = registration("tm-1", "x");
 	tms_init(&t);
-	struct tm *tm = tms_register(&t, &a, 1, 0);
+	struct taskmanager *tm = tms_register(&t, &a, 1, 0);
 	uint64_t empty = control_digest(tm->items, tm->n_items);
 	struct control_report_msg m = report(CONTROL_REPORT_PREPARED, 2);
 	tms_note_report(tm, &m);
@@ -113,7 +113,7 @@ Test(tms, invented_attempts_do_not_grow_without_bound)
 	struct tms t;
 	struct control_registration a = registration("tm-1", "x");
 	tms_init(&t);
-	struct tm *tm = tms_register(&t, &a, 1, 0);
+	struct taskmanager *tm = tms_register(&t, &a, 1, 0);
 	for (uint32_t i = 1; i < 20000; i++) {
 		struct control_report_msg m = report(CONTROL_REPORT_PREPARED, i);
 		tms_note_report(tm, &m);
@@ -127,7 +127,7 @@ Test(tms, a_foreign_cookie_is_not_used)
 	struct tms t;
 	struct control_registration a = registration("tm-1", "x");
 	tms_init(&t);
-	struct tm *tm = tms_register(&t, &a, 1, 0);
+	struct taskmanager *tm = tms_register(&t, &a, 1, 0);
 	cr_assert_str_eq(tms_unusable(tm, "c1"), "");
 	cr_assert(strstr(tms_unusable(tm, "c2"), "another cluster"));
 	tm->cookie[0] = '\0';

@@ -1,5 +1,6 @@
 /*
- * bench_engine - keyed count through real workers: source.sequence -> keyBy -> count -> sink.discard.
+ * bench_engine - keyed count through real workers: source.sequence -> keyBy -> count ->
+ * sink.discard.
  *
  *   bench_engine [rows] [case ...]      a case: keys:type:shape:cores, as printed
  *   bench_engine snapshots KEYS         twenty checkpoints at parallelism 4 under full load
@@ -14,7 +15,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 
-#include "play.h"
+#include "taskmanager/play.h"
 
 static const char spec_form[] =
 	"{\"name\":\"b\",\"parallelism\":%u,\"checkpointing\":{\"interval\":\"1s\"},\"operators\":["

@@ -2,5 +2,5 @@
 if(TARGET engine)
 	add_executable(bench_engine bench_engine.c)
 	target_link_libraries(bench_engine PRIVATE engine)
-	target_include_directories(bench_engine PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit/taskmanager)
+	target_include_directories(bench_engine PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit)
 endif()

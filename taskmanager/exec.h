@@ -1,5 +1,6 @@
 /*
- * exec - a thread for each task: open it, poll it until it has ended, sleep when it has nothing to do.
+ * exec - a thread for each task: open it, poll it until it has ended, sleep when there is
+ * nothing to do.
  *
  * Threads: start and join from one thread; the callbacks come on the task's own thread.
  */

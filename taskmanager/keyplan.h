@@ -8,9 +8,9 @@
  *   KEY_TEXT       one string column, never null: the string's bytes    (KEYED_STRING)
  *   KEY_CANONICAL  everything else: the canonical bytes                 (KEYED_STRING)
  *
- * The hash is that of the canonical bytes in all three. Hashing works in windows of KEY_WINDOW rows:
- * all keys are laid out first and hashed afterwards, since loading bytes that were stored piecewise
- * a moment ago stalls the processor.
+ * The hash is that of the canonical bytes in all three. Hashing works in windows of KEY_WINDOW
+ * rows: all keys are laid out first and hashed afterwards, since loading bytes that were stored
+ * piecewise a moment ago stalls the processor.
  *
  * Threads: a plan is immutable; any thread may use it.
  */

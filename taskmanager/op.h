@@ -22,9 +22,9 @@
  *    short; keyed state is captured by the engine. A sink with transactions pre-commits here
  *    (flush, fsync) and lists its pending transactions, old and new, in its list state.
  *  - on_complete(n): checkpoint n is recorded: commit every transaction pre-committed at a barrier
- *    <= n. Cumulative, may come twice, may skip ids, may come for an id below the newest barrier. On
- *    return the commit is durable. After a restore from checkpoint n it is called with n right after
- *    start, for the transactions that restore() brought.
+ *    <= n. Cumulative, may come twice, may skip ids, may come for an id below the newest barrier.
+ *    On return the commit is durable. After a restore from checkpoint n it is called with n right
+ *    after start, for the transactions that restore() brought.
  *  - on_abort(n): checkpoint n was given up. Nothing is rolled back: what was pre-committed for n
  *    belongs to the next checkpoint that completes.
  *  - on_cancel(): the job is over for good (cancelled). Roll back what no completed checkpoint
@@ -60,8 +60,8 @@ struct keyed; /* state/keyed.h */
 
 /* How a list's items are dealt out on restore. */
 enum op_list_mode {
-	/* Each item to one subtask: with unchanged parallelism back to its writer, else item k of all
-	 * (in the order of old subtask, then of writing) to subtask k mod parallelism. */
+	/* Each item to one subtask: with unchanged parallelism back to its writer, else item k of
+	 * all (in the order of old subtask, then of writing) to subtask k mod parallelism. */
 	OP_LIST_SPLIT,
 	OP_LIST_UNION, /* every item to every subtask */
 };
@@ -102,8 +102,8 @@ struct op_out {
 	uint64_t rows_total;          /* in batches passed on */
 };
 
-/* Room for a row of `bytes` (a multiple of 8, at most ROW_BYTES_MAX); fill it, all of it, before the
- * next call. Never NULL, never waits. */
+/* Room for a row of `bytes` (a multiple of 8, at most ROW_BYTES_MAX); fill it, all of it, before
+ * the next call. Never NULL, never waits. */
 static inline void *op_out_row(struct op_out *o, size_t bytes)
 {
 	void *at;
@@ -126,8 +126,8 @@ MUST_CHECK enum errc op_emit(struct op_out *o, const struct row_plan *p,
 
 enum op_poll_state {
 	OP_POLL_MORE, /* call again at once */
-	OP_POLL_IDLE, /* nothing now: call again after wait_ms, when wait_fd is readable, or when woken */
-	OP_POLL_END /* no more rows, ever (of this attempt): poll is not called again */
+	OP_POLL_IDLE, /* nothing now: call again after wait_ms, at wait_events, or when woken */
+	OP_POLL_END   /* no more rows, ever (of this attempt): poll is not called again */
 };
 
 struct op_poll {
@@ -184,7 +184,7 @@ struct op_type {
 	enum errc (*on_complete)(struct op *o, struct ckpt_id checkpoint, struct err *e);
 	enum errc (*on_abort)(struct op *o, struct ckpt_id checkpoint, struct err *e);
 	enum errc (*on_cancel)(struct op *o, struct err *e);
-	/* Always, once, if open was called (even if it failed). Must not wait for anything outside. */
+	/* Always, once, if open was called (even if it failed). Must not wait for anything. */
 	void (*close)(struct op *o);
 	/* A sink that acts between batches (to roll a file by time): called every 100 ms or so. */
 	enum errc (*on_tick)(struct op *o, struct err *e);

@@ -32,7 +32,7 @@ enum { QUEUE_MAX = 64 };
 
 struct waker {
 	_Alignas(128) atomic_int asleep;
-	int fd; /* an eventfd, readable once woken; may be polled by its owner instead of waker_wait */
+	int fd; /* an eventfd, readable once woken; its owner may poll it itself */
 };
 
 void waker_init(struct waker *w);

@@ -14,8 +14,8 @@
  *
  * A storage failure ends this checkpoint only (declined, external); the next one tries anew.
  *
- * Ownership: parts pass to the uploader. Threads: all calls from any thread; `done` is called on the
- * uploader's thread.
+ * Ownership: parts pass to the uploader. Threads: all calls from any thread; `done` is called on
+ * the uploader's thread.
  */
 #ifndef TASKMANAGER_SNAPSHOT_H
 #define TASKMANAGER_SNAPSHOT_H

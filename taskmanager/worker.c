@@ -590,7 +590,7 @@ static void on_opened(struct worker *w)
 	report_plain(w, CONTROL_REPORT_RUNNING, 0);
 	if (!w->n_sources)
 		report_plain(w, CONTROL_REPORT_AT_END, 0); /* all of none */
-	/* What the restored state holds as pre-committed, and what completed since, is committed. */
+	/* Commit what the restored state holds as pre-committed, and what completed since. */
 	if (w->restore.checkpoint.v > w->newest.v)
 		w->newest = w->restore.checkpoint;
 	if (w->newest.v)

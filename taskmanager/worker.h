@@ -13,9 +13,10 @@
  *   any --cancel, finish--> ENDING --tasks gone--> `ended`, exit status 0
  *   any --a task or a connection fails--> FAILED   `failed`; waits for cancel
  *
- * A worker without a source reports `at_end` as soon as it runs. It serves one attempt and dies with descriptor 3 (or when the agent kills it). Commands for
- * another attempt are an error of the agent and ignored with a log line. Commands that come twice,
- * late or out of order do nothing: ids of checkpoints only grow.
+ * A worker without a source reports `at_end` as soon as it runs. It serves one attempt and dies
+ * with descriptor 3 (or when the agent kills it). Commands for another attempt are an error of the
+ * agent and ignored with a log line. Commands that come twice, late or out of order do nothing: ids
+ * of checkpoints only grow.
  *
  * Without a leader: if a channel is held for a barrier for longer than the alignment limit and no
  * line (a beat counts) came from the agent for that long, the task gives that checkpoint up by

@@ -1,4 +1,4 @@
-/* Two links over a socket pair, pumped by hand, and what a link does with a peer that misbehaves. */
+/* Two links over a socket pair, pumped by hand, and what a link does with a bad peer. */
 #include "taskmanager/link.h"
 
 #include <criterion/criterion.h>

@@ -23,7 +23,7 @@ struct rig {
 	unsigned op;
 };
 
-/* `op` is the JSON of the operator under test; it reads "s", whose schema is replaced by `schema`. */
+/* `op` is the JSON of the operator under test; it reads "s", whose schema becomes `schema`. */
 static void rig_init(struct rig *r, const struct op_type *type, const char *source, const char *op,
 		     struct spec_schema schema)
 {

@@ -1,6 +1,6 @@
 /*
- * play - plays the agent for workers: starts them as child processes, sends them command lines, reads
- * their reports, and passes data connections on as the data port does.
+ * play - plays the agent for workers: starts them as child processes, sends them command lines,
+ * reads their reports, and passes data connections on as the data port does.
  *
  * For tests and benchmarks with their own main. Every wait has a deadline; a broken expectation
  * prints what was seen and aborts (children die with us).

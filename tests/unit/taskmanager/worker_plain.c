@@ -1,5 +1,5 @@
 /* Workers as processes, driven over their control lines by a test that plays the agent. */
-#include "play.h"
+#include "taskmanager/play.h"
 
 static const char discard[] =
 	"{\"name\":\"d\",\"parallelism\":1,\"checkpointing\":{\"interval\":\"1s\"},\"operators\":["
@@ -46,7 +46,7 @@ static void one_worker_to_the_end(void)
 	play_end(&p);
 }
 
-/* Keyed counts over TCP between two workers; everything that was counted must be in the snapshot. */
+/* Keyed counts over TCP between two workers. */
 static const char counted[] =
 	"{\"name\":\"c\",\"parallelism\":2,\"checkpointing\":{\"interval\":\"1s\"},\"operators\":["
 	"{\"uid\":\"s\",\"type\":\"source.sequence\",\"from\":0,\"to\":1999999,\"keys\":1000,"
@@ -59,8 +59,8 @@ enum { ROWS = 2000000, KEYS = 1000, PER_KEY = ROWS / KEYS };
 
 /*
  * A sink that remembers the highest count of each key and which counts came; at the end all counts
- * from 1 to PER_KEY must have come for each key, in order. State goes along in list state, so that a
- * restored run is checked as a whole: each count exactly once.
+ * from 1 to PER_KEY must have come for each key, in order. State goes along in list state, so
+ * that a restored run is checked as a whole: each count exactly once.
  */
 struct check {
 	struct op op;
@@ -223,7 +223,7 @@ static void killed_and_restored(const char *key_type)
 	finish(&p, 6);
 }
 
-/* Source here, counts there: every row crosses, and a worker without sources is at its end at once. */
+/* Every row crosses, and a worker without sources is at its end at once. */
 static void one_sided(void)
 {
 	static const char *const sides[] = {"[[0,0],[0,1]]", "[[1,0],[1,1]]"};
@@ -236,7 +236,7 @@ static void one_sided(void)
 	finish(&p, 1);
 }
 
-/* A half-sent trigger while nobody leads: the checkpoint is given up, and the job goes on to its end. */
+/* A half-sent trigger while nobody leads: the checkpoint is given up, and the job goes on. */
 static void half_sent_trigger(void)
 {
 	struct play p;

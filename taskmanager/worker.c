@@ -582,14 +582,20 @@ static void on_started(struct worker *w)
 		tasks_start(w);
 }
 
+/* Never before `running`: a restored source may be at its end while others still restore. */
+static void at_end_check(struct worker *w)
+{
+	if (sm_state(&w->sm) == RUNNING && w->n_at_end == w->n_sources)
+		report_plain(w, CONTROL_REPORT_AT_END, 0);
+}
+
 static void on_opened(struct worker *w)
 {
 	if (++w->n_opened < w->d.n_tasks || sm_state(&w->sm) != STARTING)
 		return;
 	sm_move(&w->sm, RUNNING, "all tasks run");
 	report_plain(w, CONTROL_REPORT_RUNNING, 0);
-	if (!w->n_sources)
-		report_plain(w, CONTROL_REPORT_AT_END, 0); /* all of none */
+	at_end_check(w);
 	/* Commit what the restored state holds as pre-committed, and what completed since. */
 	if (w->restore.checkpoint.v > w->newest.v)
 		w->newest = w->restore.checkpoint;
@@ -692,8 +698,8 @@ static void note_run(struct worker *w, struct note *n)
 		on_declined(w, n);
 		break;
 	case NOTE_AT_END:
-		if (++w->n_at_end == w->n_sources)
-			report_plain(w, CONTROL_REPORT_AT_END, 0);
+		w->n_at_end++;
+		at_end_check(w);
 		break;
 	case NOTE_COMMITTED:
 		on_committed(w, n);

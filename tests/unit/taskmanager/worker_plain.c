@@ -48,7 +48,7 @@ static void one_worker_to_the_end(void)
 
 /* Keyed counts over TCP between two workers. */
 static const char counted[] =
-	"{\"name\":\"c\",\"parallelism\":2,\"checkpointing\":{\"interval\":\"1s\"},\"operators\":["
+	"{\"name\":\"c\",\"parallelism\":%u,\"checkpointing\":{\"interval\":\"1s\"},\"operators\":["
 	"{\"uid\":\"s\",\"type\":\"source.sequence\",\"from\":0,\"to\":1999999,\"keys\":1000,"
 	"\"keyType\":\"%s\",\"rateLimit\":%d},"
 	"{\"uid\":\"c\",\"type\":\"aggregate\",\"inputs\":[\"s\"],\"keyBy\":[\"key\"],"
@@ -65,6 +65,7 @@ enum { ROWS = 2000000, KEYS = 1000, PER_KEY = ROWS / KEYS };
 struct check {
 	struct op op;
 	int64_t next[KEYS]; /* the highest count so far */
+	bool seen[KEYS];    /* by this subtask, in this life */
 };
 
 static int64_t key_number(const struct op_context *c, const struct row *r)
@@ -91,6 +92,7 @@ static enum errc check_batch(struct op *o, const struct batch *in, struct op_out
 		if (key < 0 || key >= KEYS || row_i64(r, 1) != ++k->next[key])
 			return err_set(e, ERR_INVALID, "key %ld: count %ld after %ld", (long)key,
 				       (long)row_i64(r, 1), (long)k->next[key] - 1);
+		k->seen[key] = true;
 	}
 	return ERR_OK;
 }
@@ -107,8 +109,13 @@ static enum errc check_restore(struct op *o, unsigned list, const void *item, si
 {
 	(void)list;
 	(void)e;
-	play_check(len == sizeof(int64_t) * KEYS, "%zu", len);
-	memcpy(((struct check *)(void *)o)->next, item, len);
+	int64_t was[KEYS];
+	struct check *k = (struct check *)(void *)o;
+
+	play_check(len == sizeof(was), "%zu", len);
+	memcpy(was, item, len);
+	for (unsigned i = 0; i < KEYS; i++)
+		k->next[i] = was[i] > k->next[i] ? was[i] : k->next[i];
 	return ERR_OK;
 }
 
@@ -118,7 +125,7 @@ static enum errc check_end(struct op *o, struct op_out *out, struct err *e)
 
 	(void)out;
 	for (unsigned i = 0; i < KEYS; i++)
-		if (k->next[i] != 0 && k->next[i] != PER_KEY)
+		if (k->seen[i] && k->next[i] != PER_KEY)
 			return err_set(e, ERR_INVALID, "key %u ends at %ld", i, (long)k->next[i]);
 	return ERR_OK;
 }
@@ -127,7 +134,7 @@ static const struct op_type sink_check = {.name = "sink.print",
 					  .size = sizeof(struct check),
 					  .sink = true,
 					  .n_lists = 1,
-					  .lists = {OP_LIST_SPLIT},
+					  .lists = {OP_LIST_UNION},
 					  .on_batch = check_batch,
 					  .snapshot = check_snapshot,
 					  .restore = check_restore,
@@ -193,19 +200,20 @@ static void two_workers_count(const char *key_type)
 	struct play p;
 	char spec[1024];
 
-	snprintf(spec, sizeof(spec), counted, key_type, 0);
+	snprintf(spec, sizeof(spec), counted, 2, key_type, 0);
 	play_begin(&p, 2, more, "", NULL);
 	play_deploy(&p, spec, two, NULL, 0);
 	finish(&p, 1);
 }
 
-/* Killed in the middle, restored from the second checkpoint: every count exactly once. */
-static void killed_and_restored(const char *key_type)
+/* Killed in the middle, restored with this parallelism: every count exactly once. */
+static void killed_and_restored(const char *key_type, unsigned parallelism)
 {
+	static const char *const three[] = {"[[0,0],[0,1],[1,0],[1,1]]", "[[0,2],[1,2]]"};
 	struct play p;
 	char spec[1024], root[64];
 
-	snprintf(spec, sizeof(spec), counted, key_type, 2000000);
+	snprintf(spec, sizeof(spec), counted, 2, key_type, 2000000);
 	play_begin(&p, 2, more, "", NULL);
 	play_deploy(&p, spec, two, NULL, 0);
 	for (uint64_t id = 1; id < 5; id++)
@@ -216,9 +224,9 @@ static void killed_and_restored(const char *key_type)
 	snprintf(root, sizeof(root), "%s", p.root);
 	play_kill(&p);
 
-	snprintf(spec, sizeof(spec), counted, key_type, 0);
+	snprintf(spec, sizeof(spec), counted, parallelism, key_type, 0);
 	play_begin(&p, 2, more, "", root);
-	play_deploy(&p, spec, two, restore, 5);
+	play_deploy(&p, spec, parallelism == 2 ? two : three, restore, 5);
 	free(restore);
 	finish(&p, 6);
 }
@@ -230,7 +238,7 @@ static void one_sided(void)
 	struct play p;
 	char spec[1024];
 
-	snprintf(spec, sizeof(spec), counted, "int64", 0);
+	snprintf(spec, sizeof(spec), counted, 2, "int64", 0);
 	play_begin(&p, 2, more, "", NULL);
 	play_deploy(&p, spec, sides, NULL, 0);
 	finish(&p, 1);
@@ -242,7 +250,7 @@ static void half_sent_trigger(void)
 	struct play p;
 	char spec[1024];
 
-	snprintf(spec, sizeof(spec), counted, "int64", 4000000);
+	snprintf(spec, sizeof(spec), counted, 2, "int64", 4000000);
 	play_begin(&p, 2, more, ",\"alignmentLimitMs\":100", NULL);
 	play_deploy(&p, spec, two, NULL, 0);
 	struct control_command_msg m = {.kind = CONTROL_TRIGGER, .checkpoint.v = 13};
@@ -263,7 +271,7 @@ static void lost_peer(void)
 	struct play p;
 	char spec[1024];
 
-	snprintf(spec, sizeof(spec), counted, "int64", 1000);
+	snprintf(spec, sizeof(spec), counted, 2, "int64", 1000);
 	play_begin(&p, 2, more, "", NULL);
 	play_deploy(&p, spec, two, NULL, 0);
 	kill(p.workers[1].pid, SIGKILL);
@@ -282,8 +290,10 @@ int main(void)
 	one_worker_to_the_end();
 	two_workers_count("int64");
 	two_workers_count("string");
-	killed_and_restored("int64");
-	killed_and_restored("string");
+	killed_and_restored("int64", 2);
+	killed_and_restored("string", 2);
+	killed_and_restored("int64", 3);
+	killed_and_restored("string", 3);
 	one_sided();
 	half_sent_trigger();
 	lost_peer();

@@ -44,7 +44,8 @@ static void line(struct tally *t, const char *text, const char *file)
 	uint64_t bit = key + (count - 1) * t->keys;
 	if (t->seen[bit / 8] & (1u << (bit % 8))) {
 		if (t->twice++ < SHOWN)
-			printf("twice: key %" PRIu64 " count %" PRIu64 " in %s\n", key, count, file);
+			printf("twice: key %" PRIu64 " count %" PRIu64 " in %s\n", key, count,
+			       file);
 	}
 	t->seen[bit / 8] |= (unsigned char)(1u << (bit % 8));
 }
@@ -85,8 +86,8 @@ int main(int argc, char **argv)
 			printf("missing: key %" PRIu64 " count %" PRIu64 "\n", i % t.keys,
 			       i / t.keys + 1);
 	}
-	printf("%" PRIu64 " lines of %" PRIu64 ": %" PRIu64 " missing, %" PRIu64
-	       " twice, %" PRIu64 " strange\n",
+	printf("%" PRIu64 " lines of %" PRIu64 ": %" PRIu64 " missing, %" PRIu64 " twice, %" PRIu64
+	       " strange\n",
 	       t.lines, t.records, missing, t.twice, t.strange);
 	free(t.seen);
 	if (!ok || missing || t.twice || t.strange)

@@ -24,6 +24,7 @@ struct program {
 	struct world *w;
 	struct options *options;
 	char host[NODE_ID_MAX];
+	struct world_tls etcd_tls;
 	struct jm_node_config config;
 	json_t *settings;
 	struct storage *storage;
@@ -153,7 +154,7 @@ static enum errc open_all(struct program *p, struct err *e)
 {
 	struct storage_config storage;
 	enum log_level level;
-	enum errc rc = settings_node(p->options, p->host, &p->config, e);
+	enum errc rc = settings_node(p->options, p->host, &p->etcd_tls, &p->config, e);
 	if (rc == ERR_OK)
 		rc = log_level_parse(options_text(p->options, "logLevel"), &level, e);
 	if (rc == ERR_OK)

@@ -149,6 +149,20 @@ static enum errc settings_id(const struct options *o, char host[NODE_ID_MAX],
 	return rc ? err_wrap(e, rc, "--id") : ERR_OK;
 }
 
+/* etcd's certificates; a client certificate and its key come together or not at all. */
+static enum errc settings_etcd_tls(const struct options *o, struct world_tls *tls,
+				   struct ha_config *h, struct err *e)
+{
+	*tls = (struct world_tls){.ca_file = options_text(o, "etcd.caFile"),
+				  .cert_file = options_text(o, "etcd.certFile"),
+				  .key_file = options_text(o, "etcd.keyFile")};
+	if ((tls->cert_file == NULL) != (tls->key_file == NULL))
+		return err_set(e, ERR_INVALID, "etcd.certFile and etcd.keyFile: give both");
+	if (tls->ca_file || tls->cert_file)
+		h->tls = tls;
+	return ERR_OK;
+}
+
 static enum errc settings_ha(const struct options *o, struct ha_config *h, struct err *e)
 {
 	unsigned n;
@@ -176,13 +190,15 @@ static enum errc settings_ha(const struct options *o, struct ha_config *h, struc
 	return rc ? err_wrap(e, rc, "--prefix") : ERR_OK;
 }
 
-enum errc settings_node(const struct options *o, char host[NODE_ID_MAX], struct jm_node_config *out,
-			struct err *e)
+enum errc settings_node(const struct options *o, char host[NODE_ID_MAX], struct world_tls *etcd_tls,
+			struct jm_node_config *out, struct err *e)
 {
 	*out = (struct jm_node_config){0};
 	enum errc rc = settings_id(o, host, out, e);
 	if (rc == ERR_OK)
 		rc = settings_ha(o, &out->ha, e);
+	if (rc == ERR_OK)
+		rc = settings_etcd_tls(o, etcd_tls, &out->ha, e);
 	if (rc)
 		return rc;
 	out->listen = options_text(o, "listen");

@@ -12,9 +12,10 @@
 extern const struct option settings_table[];
 
 /* Both borrow from the options (and from `host`, which takes the host's name where no id was
- * given); those must outlive them. */
+ * given, and from `etcd_tls`, which takes etcd's certificates); those must outlive them. */
 MUST_CHECK enum errc settings_node(const struct options *o, char host[NODE_ID_MAX],
-				   struct jm_node_config *out, struct err *e);
+				   struct world_tls *etcd_tls, struct jm_node_config *out,
+				   struct err *e);
 void settings_storage(const struct options *o, struct storage_config *out);
 
 #endif

@@ -23,6 +23,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "world/ev_impl.h"
 
 /* evhttp answers a body above its own limit with a page of HTML; up to this many times the limit
@@ -372,6 +373,9 @@ static enum errc resolve(const char *address, struct addrinfo **out, struct err 
 	const char *colon = strrchr(address, ':');
 	if (colon == NULL || strlen(address) >= sizeof(((struct world_server *)NULL)->address))
 		return err_set(e, ERR_INVALID, "\"%s\" is not host:port", address);
+	uint64_t port;
+	if (text_u64(colon + 1, &port, NULL) != ERR_OK || port > UINT16_MAX)
+		return err_set(e, ERR_INVALID, "\"%s\": a port is from 0 to 65535", address);
 	bool brackets = address[0] == '[' && colon > address && colon[-1] == ']';
 	char *host = brackets ? mem_text_n(address + 1, (size_t)(colon - address) - 2)
 			      : mem_text_n(address, (size_t)(colon - address));

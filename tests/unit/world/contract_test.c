@@ -507,3 +507,21 @@ Test(world_ev, a_request_is_never_sent_twice)
 	close(listener);
 	harness_close(&hs);
 }
+
+Test(world_ev, an_address_that_is_none_is_refused)
+{
+	static const char *const bad[] = {"127.0.0.1",    "127.0.0.1:",     "127.0.0.1:99999",
+					  "127.0.0.1:-1", "127.0.0.1:http", "256.0.0.1:0"};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct harness hs;
+		struct world_server server = {0};
+		struct err e = {0};
+		harness_open(&hs);
+		cr_assert_eq(world_listen(hs.w, &server,
+					  &(struct world_listen_spec){.address = bad[i],
+								      .body_max = 1000},
+					  &e),
+			     ERR_INVALID, "%s", bad[i]);
+		harness_close(&hs);
+	}
+}

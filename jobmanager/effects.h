@@ -24,10 +24,12 @@ enum jm_effect_kind {
 	JM_READ,    /* read a key (or all below a prefix); comes back as JM_READ_DONE */
 	JM_COMMAND, /* one line for a command stream; no completion */
 	JM_CLOSE_STREAM, /* end that stream after what was sent; JM_TM_GONE need not follow */
-	JM_BLOB_PUT,     /* put an object; comes back as JM_BLOB_DONE */
-	JM_BLOB_REMOVE,  /* remove all objects below a prefix (list, remove); JM_BLOB_DONE */
-	JM_REPLY,        /* answer a request; `token` is the request's */
-	JM_TRACE,        /* one line for the log */
+	JM_PROBE,    /* does anybody listen at `key`, an address? JM_TM_DEAD comes back only if the
+	                 connection is refused; `token` is the ended stream's */
+	JM_BLOB_PUT, /* put an object; comes back as JM_BLOB_DONE */
+	JM_BLOB_REMOVE, /* remove all objects below a prefix (list, remove); JM_BLOB_DONE */
+	JM_REPLY,       /* answer a request; `token` is the request's */
+	JM_TRACE,       /* one line for the log */
 	JM_EFFECT_COUNT
 };
 

@@ -10,12 +10,19 @@
 #include "base/mem.h"
 
 static const char *const event_names[] = {
-	[JM_TIME] = "time",           [JM_LEADING] = "leading",
-	[JM_RESUMED] = "resumed",     [JM_SUSPENDED] = "suspended",
-	[JM_FOLLOWING] = "following", [JM_TM_REGISTER] = "tm-register",
-	[JM_TM_GONE] = "tm-gone",     [JM_TM_REPORTS] = "tm-reports",
-	[JM_SUBMIT] = "submit",       [JM_CANCEL] = "cancel",
-	[JM_DECIDED] = "decided",     [JM_READ_DONE] = "read-done",
+	[JM_TIME] = "time",
+	[JM_LEADING] = "leading",
+	[JM_RESUMED] = "resumed",
+	[JM_SUSPENDED] = "suspended",
+	[JM_FOLLOWING] = "following",
+	[JM_TM_REGISTER] = "tm-register",
+	[JM_TM_GONE] = "tm-gone",
+	[JM_TM_DEAD] = "tm-dead",
+	[JM_TM_REPORTS] = "tm-reports",
+	[JM_SUBMIT] = "submit",
+	[JM_CANCEL] = "cancel",
+	[JM_DECIDED] = "decided",
+	[JM_READ_DONE] = "read-done",
 	[JM_BLOB_DONE] = "blob-done",
 };
 
@@ -333,6 +340,23 @@ static void gone(struct jm *jm, uint64_t stream, struct jm_effects *fx)
 	effects_trace(fx, LOG_LEVEL_INFO, "tm=%s command stream ended: %" PRIu64 " ms to come back",
 		      tm->id, jm->config.reconnect_ms);
 	tms_away(tm, jm->now_ms);
+	if (tm->doubted)
+		return;
+	struct jm_effect *probe = effects_add(fx, JM_PROBE);
+	probe->token = stream;
+	snprintf(probe->key, sizeof(probe->key), "%s", tm->data_address);
+}
+
+/* Its kernel refuses connections to its data port: the process is gone. If that is a mistake
+ * (a firewall that answers for it), it registers again, and is then not probed any more. */
+static bool dead(struct jm *jm, uint64_t stream, struct jm_effects *fx)
+{
+	struct taskmanager *tm = tms_away_from(&jm->tms, stream);
+	if (!tm || jm->role != JM_IS_LEADING)
+		return false;
+	tms_bury(&jm->tms, tm);
+	lose_tm(jm, tm, "is dead: its data port refuses connections", fx);
+	return true;
 }
 
 /* The registration cannot be trusted any more: a new one brings the truth. */
@@ -657,6 +681,8 @@ static bool take_event(struct jm *jm, const struct jm_event *ev, struct jm_effec
 	case JM_TM_GONE:
 		gone(jm, ev->token, fx);
 		return false;
+	case JM_TM_DEAD:
+		return dead(jm, ev->token, fx);
 	case JM_TM_REPORTS:
 		take_reports(jm, ev, fx);
 		return false;

@@ -69,6 +69,7 @@ enum jm_event_kind {
 	JM_FOLLOWING,   /* everything is forgotten; streams are closed */
 	JM_TM_REGISTER, /* `token` is the new command stream */
 	JM_TM_GONE,     /* the command stream `token` ended */
+	JM_TM_DEAD, /* answers JM_PROBE: nobody listens at its data address; `token` is the stream */
 	JM_TM_REPORTS, /* answered by a reply with `token`: OK, or CONFLICT (409: register again) */
 	JM_SUBMIT,     /* a validated specification; answered by a reply with `token` */
 	JM_CANCEL,     /* answered by a reply with `token` once the intent is recorded */

@@ -201,6 +201,9 @@ static void carry_out(struct jm_node *n, struct jm_effect *fx)
 	case JM_CLOSE_STREAM:
 		streams_close(n, fx->stream);
 		break;
+	case JM_PROBE:
+		probe_start(n, fx->token, fx->key);
+		break;
 	case JM_BLOB_PUT:
 	case JM_BLOB_REMOVE:
 		blob(n, fx);
@@ -571,6 +574,7 @@ struct jm_node *jm_node_create(struct world *w, const struct jm_node_config *con
 	list_init(&n->jobs_under_way);
 	list_init(&n->waiting);
 	list_init(&n->streams);
+	list_init(&n->probes);
 	list_init(&n->held);
 	if (listen_both(n, e)) {
 		free(n);
@@ -615,6 +619,7 @@ void jm_node_destroy(struct jm_node *n)
 	if (n->cookie.impl != NULL)
 		n->blobs->cancel(n->blobs, &n->cookie);
 	api_fini(n);
+	probe_fini(n);
 	streams_fini(n);
 	proxy_destroy(n->proxy);
 	ha_destroy(n->ha); /* decisions in flight are forgotten with it */

@@ -1,7 +1,8 @@
 /*
  * node_inside - the node's struct, shared by the files that make it up: node.c
  * (events in, effects out, roles), api.c (user listener), streams.c (cluster
- * listener), liveness.c (watching those ahead), show.c (what REST shows).
+ * listener), probe.c (is a TaskManager dead?), liveness.c (watching those
+ * ahead), show.c (what REST shows).
  */
 #ifndef JOBMANAGER_NODE_INSIDE_H
 #define JOBMANAGER_NODE_INSIDE_H
@@ -92,6 +93,7 @@ struct jm_node {
 	const char
 		*body; /* borrows: in place of the body of the request being handled; NULL: none */
 	struct list waiting, streams, held;
+	struct list probes;       /* struct probe: of probe.c */
 	struct world_timer pulse; /* liveness bytes */
 	struct liveness *liveness;
 
@@ -104,6 +106,11 @@ struct jm_node {
 /* node.c */
 void node_step(struct jm_node *n, struct jm_event *ev);
 bool node_leads(const struct jm_node *n); /* and the brain knows it; SUSPENDED counts */
+
+/* probe.c */
+/* Does anybody listen at `address`? Refused: JM_TM_DEAD with this token. Else nothing comes. */
+void probe_start(struct jm_node *n, uint64_t token, const char *address);
+void probe_fini(struct jm_node *n);
 
 /* api.c */
 extern const struct route api_routes[];

@@ -105,6 +105,14 @@ static struct taskmanager *add_tm(struct tms *t)
 	return t->at[t->n++] = mem_alloc(sizeof(struct taskmanager));
 }
 
+static bool is_buried(const struct tms *t, const char *instance)
+{
+	for (unsigned i = 0; i < TMS_GRAVES && i < t->n_graves; i++)
+		if (strcmp(t->graves[i], instance) == 0)
+			return true;
+	return false;
+}
+
 struct taskmanager *tms_register(struct tms *t, const struct control_registration *r,
 				 uint64_t stream, uint64_t now_ms)
 {
@@ -126,6 +134,7 @@ struct taskmanager *tms_register(struct tms *t, const struct control_registratio
 	tm->heard_ms = tm->beat_ms = now_ms;
 	tm->slots = r->slots;
 	tm->pid = r->pid;
+	tm->doubted = tm->doubted || is_buried(t, r->instance);
 	take_inventory(tm, r);
 	return tm;
 }
@@ -135,6 +144,19 @@ void tms_away(struct taskmanager *tm, uint64_t now_ms)
 	assert(tm->state == TM_CONNECTED);
 	tm->state = TM_AWAY;
 	tm->gone_ms = now_ms;
+}
+
+struct taskmanager *tms_away_from(const struct tms *t, uint64_t stream)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->at[i]->state == TM_AWAY && t->at[i]->stream == stream)
+			return t->at[i];
+	return NULL;
+}
+
+void tms_bury(struct tms *t, const struct taskmanager *tm)
+{
+	memcpy(t->graves[t->n_graves++ % TMS_GRAVES], tm->instance, ID_TEXT);
 }
 
 void tms_remove(struct tms *t, struct taskmanager *tm)

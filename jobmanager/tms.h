@@ -3,8 +3,9 @@
  *
  *   register --> CONNECTED --stream ended--> AWAY --came back--> CONNECTED
  *                    |                         |
- *                    +-- silent for the        +-- not back within reconnect_ms
- *                        heartbeat timeout --> LOST (removed)
+ *                    +-- silent for the        +-- not back within reconnect_ms,
+ *                        heartbeat timeout       |   or its data port refuses connections
+ *                                          +-----+--> LOST (removed)
  *
  * Identity is (id, instance): a restarted process is another TaskManager, and
  * takes the place of an AWAY one of the same id at once. A registration has a
@@ -30,6 +31,8 @@
 #include "jobmanager/effects.h"
 #include "rest/control.h"
 
+enum { TMS_GRAVES = 64 };
+
 enum tm_state { TM_CONNECTED, TM_AWAY, TM_LOST, TM_STATE_COUNT };
 
 struct taskmanager {
@@ -49,6 +52,7 @@ struct taskmanager {
 	char rest_host[64];
 	char cookie[ID_TEXT];
 	int64_t pid;
+	bool doubted; /* was called dead, and lives: a refused connection proves nothing here */
 	unsigned n_items, items_capacity;
 	struct control_item *items; /* owns; without acks and subtasks */
 };
@@ -59,6 +63,8 @@ struct tms {
 	uint64_t next_registration;
 	struct taskmanager *
 		*recent; /* owns: TMS_RECENT places, by the low bits of the registration */
+	char graves[TMS_GRAVES][ID_TEXT]; /* instances last called dead; a ring */
+	unsigned n_graves;                /* ever */
 };
 
 void tms_init(struct tms *t);
@@ -66,12 +72,16 @@ void tms_fini(struct tms *t);
 struct taskmanager *tms_find(const struct tms *t, const char *id,
 			     const char *instance); /* NULL: none */
 struct taskmanager *tms_by_stream(const struct tms *t, uint64_t stream);
+/* The one that is AWAY since this stream ended; NULL: none. */
+struct taskmanager *tms_away_from(const struct tms *t, uint64_t stream);
 struct taskmanager *tms_by_registration(const struct tms *t, uint64_t registration);
 
 /* A new registration of a new or known TaskManager. NULL: LIMIT_TASKMANAGERS is reached. */
 struct taskmanager *tms_register(struct tms *t, const struct control_registration *r,
 				 uint64_t stream, uint64_t now_ms);
 void tms_away(struct taskmanager *tm, uint64_t now_ms);
+/* It was called dead: should it register again, that was a mistake. */
+void tms_bury(struct tms *t, const struct taskmanager *tm);
 void tms_remove(struct tms *t, struct taskmanager *tm); /* frees it */
 
 /* Apply one report to the inventory. */

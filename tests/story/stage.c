@@ -28,13 +28,14 @@ struct player { /* a TaskManager */
 	unsigned births;
 	uint32_t slots;
 	bool alive, silent, online, away;
+	bool refuses; /* its data port: a probe is refused */
 	uint64_t registration, stream, report_seq;
 	bool hold[HOLD_COUNT];
 	unsigned n_items;
 	struct control_item items[ITEMS_MAX];
 };
 
-enum pending_kind { P_EFFECT, P_COMMAND, P_REPORT, P_BEAT, P_REGISTER };
+enum pending_kind { P_EFFECT, P_COMMAND, P_REPORT, P_BEAT, P_REGISTER, P_DEAD };
 
 struct pending {
 	uint64_t at, seq;
@@ -44,6 +45,7 @@ struct pending {
 	struct player *tm;
 	char instance[ID_TEXT];
 	uint64_t registration;
+	uint64_t token;                   /* dead: the stream's */
 	struct control_report_msg report; /* owns */
 	struct pending *next;
 };
@@ -437,6 +439,10 @@ static void start_effect(struct stage *s, struct jm_effect *e)
 	} else if (e->kind == JM_CLOSE_STREAM) {
 		if (tm)
 			plan_register(s, tm, 100);
+	} else if (e->kind == JM_PROBE) {
+		for (unsigned i = 0; i < s->n_tms; i++)
+			if (s->tms[i].stream == e->token && s->tms[i].refuses)
+				later(s, P_DEAD, 1)->token = e->token;
 	} else if (e->kind == JM_COMMAND) {
 		if (!tm || !tm->alive)
 			return;
@@ -704,6 +710,10 @@ static void happen(struct stage *s, struct pending *p)
 		if (same)
 			do_register(s, p->tm);
 		break;
+	case P_DEAD:
+		if (s->jm && p->life == s->life)
+			dispatch(s, &(struct jm_event){.kind = JM_TM_DEAD, .token = p->token});
+		break;
 	}
 }
 
@@ -837,9 +847,19 @@ static bool do_tm(struct stage *s, char *words[], unsigned n)
 	}
 	if (!tm)
 		return false;
-	if (strcmp(words[1], "kill") == 0)
+	if (strcmp(words[1], "kill") == 0) /* with its machine: nobody answers */
 		death(s, tm);
-	else if (strcmp(words[1], "restart") == 0) {
+	else if (strcmp(words[1], "die") == 0) { /* the process: its kernel refuses */
+		tm->refuses = true;
+		death(s, tm);
+	} else if (strcmp(words[1], "blip") == 0) { /* the stream breaks; a firewall refuses */
+		tm->refuses = true;
+		plan_register(s, tm, 300);
+		struct jm_event gone = {.kind = JM_TM_GONE, .token = tm->stream};
+		if (s->jm)
+			dispatch(s, &gone);
+	} else if (strcmp(words[1], "restart") == 0) {
+		tm->refuses = false;
 		death(s, tm);
 		birth(s, tm);
 	} else if (strcmp(words[1], "silent") == 0)

@@ -189,6 +189,7 @@ static void give(struct bench *b, enum jm_event_kind kind)
 	case JM_SUSPENDED:
 	case JM_FOLLOWING:
 	case JM_TM_GONE:
+	case JM_TM_DEAD:
 	case JM_EVENT_COUNT:
 		step(b, &plain);
 		break;

@@ -25,7 +25,7 @@ static const struct sm_state states[ELECT_STATES] = {
 	[ELECT_BARRIER] = {"BARRIER", GONE | SM_TO(ELECT_LEADING) | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_LEADING] = {"LEADING", GONE | SM_TO(ELECT_SUSPENDED) | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_SUSPENDED] = {"SUSPENDED", GONE | SM_TO(ELECT_LEADING) | SM_TO(ELECT_FOLLOWING)},
-	[ELECT_LEAVING] = {"LEAVING", SM_TO(ELECT_LEFT)},
+	[ELECT_LEAVING] = {"LEAVING", SM_TO(ELECT_LEFT) | SM_TO(ELECT_STARTING)},
 	[ELECT_LEFT] = {"LEFT", 0},
 };
 
@@ -179,12 +179,27 @@ static unsigned own_place(const struct elect *e) /* n_queue if absent */
 
 /* ---- verdicts of death ---- */
 
-static struct elect_doubt *doubt_of(struct elect *e, const char *address)
+static unsigned doubt_place(const struct elect *e, const char *address) /* VERDICTS_MAX: none */
 {
-	for (unsigned i = 0; i < ELECT_VERDICTS_MAX; i++)
-		if (e->doubts[i].span_ms && strcmp(e->doubts[i].address, address) == 0)
-			return &e->doubts[i];
-	return NULL;
+	unsigned i = 0;
+	while (i < ELECT_VERDICTS_MAX &&
+	       (e->doubts[i].span_ms == 0 || strcmp(e->doubts[i].address, address) != 0))
+		i++;
+	return i;
+}
+
+static bool doubted(const struct elect *e, const char *address, uint64_t now)
+{
+	unsigned i = doubt_place(e, address);
+	return i < ELECT_VERDICTS_MAX && now < e->doubts[i].until_ms;
+}
+
+bool elect_doubts(const struct elect *e, const char *instance, uint64_t now_ms)
+{
+	for (unsigned i = 0; i < e->n_queue; i++)
+		if (strcmp(e->queue[i].instance, instance) == 0)
+			return doubted(e, e->queue[i].address, now_ms);
+	return false;
 }
 
 static struct elect_verdict *verdict_on(struct elect *e, const char *instance)
@@ -197,8 +212,9 @@ static struct elect_verdict *verdict_on(struct elect *e, const char *instance)
 
 static void doubt(struct elect *e, const char *address, uint64_t now)
 {
-	struct elect_doubt *d = doubt_of(e, address);
-	if (d == NULL) {
+	unsigned place = doubt_place(e, address);
+	struct elect_doubt *d = &e->doubts[place % ELECT_VERDICTS_MAX];
+	if (place == ELECT_VERDICTS_MAX) {
 		d = &e->doubts[e->next_doubt++ % ELECT_VERDICTS_MAX];
 		*d = (struct elect_doubt){.span_ms = DOUBT_FIRST_MS / 2};
 		memcpy(d->address, address, sizeof d->address);
@@ -218,10 +234,12 @@ static void review_verdicts(struct elect *e, uint64_t now, struct elect_effects 
 		for (unsigned i = 0; i < e->n_queue; i++)
 			here |= strcmp(e->queue[i].instance, verdict->instance) == 0;
 		if (here && verdict->gone) {
+			verdict->instance[0] = 0;
+			if (verdict->suspected)
+				continue;
 			note(out,
 			     "a verdict of death was wrong: its address is only suspected for a while");
 			doubt(e, verdict->address, now);
-			verdict->instance[0] = 0;
 			return; /* the others at the next list */
 		}
 		verdict->gone |= !here;
@@ -235,8 +253,7 @@ static void declare_dead(struct elect *e, const struct elect_event *ev, struct e
 		if (strcmp(c->instance, ev->instance) != 0 || c->instance[0] == 0 ||
 		    strcmp(c->key, e->key) == 0)
 			continue;
-		const struct elect_doubt *d = doubt_of(e, c->address);
-		if (d && ev->now_ms < d->until_ms) {
+		if (!ev->suspected && doubted(e, c->address, ev->now_ms)) {
 			note(out,
 			     "verdict of death not believed: the last about that address was wrong");
 			return;
@@ -244,7 +261,7 @@ static void declare_dead(struct elect *e, const struct elect_event *ev, struct e
 		struct elect_verdict *v = verdict_on(e, c->instance);
 		if (v == NULL)
 			v = &e->verdicts[e->next_verdict++ % ELECT_VERDICTS_MAX];
-		*v = (struct elect_verdict){0};
+		*v = (struct elect_verdict){.suspected = ev->suspected};
 		memcpy(v->instance, c->instance, sizeof v->instance);
 		memcpy(v->address, c->address, sizeof v->address);
 		return;
@@ -356,6 +373,18 @@ static void renewed(struct elect *e, const struct elect_event *ev, struct elect_
 
 /* ---- answers to operations ---- */
 
+/* Key and lease are gone: for good, or to begin anew at the end of the queue. */
+static void gone(struct elect *e, const char *why, struct elect_effects *out)
+{
+	if (!e->coming_back) {
+		move(e, ELECT_LEFT, why, out);
+		return;
+	}
+	e->lease = e->epoch = e->deadline_ms = 0;
+	e->lease_unsettled = e->own_deleted = e->coming_back = false;
+	move(e, ELECT_STARTING, why, out);
+}
+
 static void granted(struct elect *e, const struct elect_event *ev, struct elect_effects *out)
 {
 	if (ev->result == ELECT_DONE) {
@@ -431,7 +460,7 @@ static void op_done(struct elect *e, const struct elect_event *ev, struct elect_
 		if (ev->result == ELECT_UNKNOWN)
 			pause(e, ev->now_ms);
 		else if (elect_state(e) == ELECT_LEAVING)
-			move(e, ELECT_LEFT, "lease revoked", out);
+			gone(e, "lease revoked", out);
 		else
 			e->lease_unsettled = false;
 		break;
@@ -486,7 +515,7 @@ static void first_step(struct elect *e, const struct elect_event *ev, struct ele
 static void leave_step(struct elect *e, struct elect_effects *out)
 {
 	if (e->lease == 0)
-		move(e, ELECT_LEFT, "nothing to leave", out);
+		gone(e, "nothing to leave", out);
 	else if (e->epoch && !e->own_deleted)
 		start(e, ELECT_OP_LEAVE, 0, out);
 	else
@@ -526,9 +555,14 @@ static void advance(struct elect *e, const struct elect_event *ev, struct elect_
 	}
 }
 
-static void resign(struct elect *e, struct elect_effects *out)
+/* A departure for good overrides one that comes back. */
+static void resign(struct elect *e, bool coming_back, struct elect_effects *out)
 {
-	if (elect_state(e) == ELECT_LEAVING || elect_state(e) == ELECT_LEFT)
+	enum elect_state s = elect_state(e);
+	if (s == ELECT_LEFT || (coming_back && (s == ELECT_STARTING || s == ELECT_LEAVING)))
+		return;
+	e->coming_back = coming_back;
+	if (s == ELECT_LEAVING)
 		return;
 	forget_op(e);
 	e->renew_token = e->list_token = 0;
@@ -601,7 +635,10 @@ void elect_step(struct elect *e, const struct elect_event *ev, struct elect_effe
 		declare_dead(e, ev, out);
 		break;
 	case ELECT_EV_RESIGN:
-		resign(e, out);
+		resign(e, false, out);
+		break;
+	case ELECT_EV_STEP_DOWN:
+		resign(e, true, out);
 		break;
 	case ELECT_EV_REGRESSED:
 		e->halted = true;

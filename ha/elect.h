@@ -10,6 +10,7 @@
  *  TAKING, BARRIER, LEADING, SUSPENDED --we are not the first--> FOLLOWING
  *  QUEUEING ... SUSPENDED --own key or lease gone--> STARTING
  *  any but LEFT --asked to leave--> LEAVING --key and lease gone--> LEFT
+ *  any with a lease --asked to step down--> LEAVING --likewise--> STARTING
  *
  *  STARTING   no usable lease. An earlier one of unknown fate is revoked to a
  *             definite answer first; only then is another granted (else a late
@@ -36,8 +37,10 @@
  *    may answer with what was).
  *
  * A verdict of death may be wrong. It proves itself wrong when the instance
- * queues again: then verdicts about its address count for nothing for 30 s,
- * doubling up to 10 min.
+ * queues again: then verdicts about its address that rest on a refused
+ * connection or another instance's answer count for nothing for 30 s, doubling
+ * up to 10 min. A verdict upon suspicion (all who were asked had lost it, etcd
+ * too) claims no death: it is neither doubted nor proved wrong.
  *
  * Ownership: the struct is the caller's and holds everything; no allocation.
  * Threads: one. Limits: ELECT_CANDIDATES_MAX candidates; more are not seen.
@@ -109,8 +112,9 @@ enum elect_event_kind {
 	ELECT_EV_HINT,      /* something changed among the candidates: look */
 	ELECT_EV_DELETED,   /* hint: `key` is gone, since `revision` */
 	ELECT_EV_DEPOSED,   /* a decision or barrier was refused by the predicate; with a queue */
-	ELECT_EV_DEAD,      /* instance: its process is known to be dead */
+	ELECT_EV_DEAD,      /* instance: its process is known to be dead, or suspected by all */
 	ELECT_EV_RESIGN,    /* leave the queue for good */
+	ELECT_EV_STEP_DOWN, /* leave the queue, and join it again at its end */
 	ELECT_EV_REGRESSED, /* the store went back in time: from now on only leave */
 	ELECT_EVENTS
 };
@@ -128,6 +132,7 @@ struct elect_event {
 	uint64_t revision;    /* of the store as the queue shows it, or of the deletion */
 	const char *key;      /* DELETED */
 	const char *instance; /* DEAD */
+	bool suspected;       /* DEAD: nothing proves it, but all have lost it */
 };
 
 enum elect_effect_kind {
@@ -163,7 +168,8 @@ enum elect_role {
 struct elect_verdict { /* somebody whom we declared dead */
 	char instance[ID_TEXT];
 	char address[ELECT_ADDRESS_MAX];
-	bool gone; /* its key has been missing since */
+	bool gone;      /* its key has been missing since */
+	bool suspected; /* not claimed to be dead */
 };
 
 struct elect_doubt { /* an address about which a verdict was wrong */
@@ -183,6 +189,7 @@ struct elect {
 	bool queued_once; /* the role is FOLLOWING, not STARTING, from the first key on */
 	bool halted;
 	bool own_deleted; /* LEAVING: the key is gone, the lease comes next */
+	bool coming_back; /* LEAVING: to queue again afterwards */
 	enum elect_role role;
 	/* requests */
 	uint32_t tokens;
@@ -210,6 +217,8 @@ void elect_step(struct elect *e, const struct elect_event *ev, struct elect_effe
 uint64_t elect_wake_ms(const struct elect *e); /* when to send the next ELECT_EV_TIME */
 enum elect_state elect_state(const struct elect *e);
 enum elect_role elect_role(const struct elect *e);
+/* Was a verdict about this candidate's address wrong lately? */
+bool elect_doubts(const struct elect *e, const char *instance, uint64_t now_ms);
 bool elect_holds(const struct elect *e,
 		 uint64_t now_ms); /* the invariants that a struct can show */
 

@@ -17,6 +17,7 @@
 #include "ha/etcd.h"
 #include "ha/fence.h"
 #include "ha/mutant.h"
+#include "ha/story.h"
 #include "ha/upkeep.h"
 
 enum {
@@ -66,6 +67,8 @@ struct waiter { /* for a barrier */
 struct verdict {
 	struct list hook;
 	char instance[ID_TEXT];
+	enum ha_cause cause;
+	char why[128];
 };
 
 struct ha {
@@ -98,7 +101,7 @@ struct ha {
 	unsigned n_slots;
 	uint64_t numbers;
 	/* reads */
-	struct list readings;
+	struct list readings, askings;
 	/* barriers: waiting for the next, and with the one under way */
 	struct list waiting, riding, refused;
 	struct etcd_call barrier;
@@ -109,6 +112,8 @@ struct ha {
 	struct ha_resign *resign;
 	struct world_timer resign_limit;
 	bool leaving, left;
+	bool coming_back; /* leaving, to queue again */
+	struct story story;
 };
 
 static void step(struct ha *ha, struct elect_event *ev);
@@ -257,6 +262,7 @@ static void members_changed(struct ha *ha)
 		for (unsigned k = 0; k < ha->n_known; k++)
 			if (ha->known[k].create_revision == ha->elect.queue[i].create_revision)
 				ha->members[ha->n_members++] = ha->known[k];
+	story_queue(&ha->story, ha->members, ha->n_members, world_now_ms(ha->w));
 	if (ha->listener->on_members)
 		ha->listener->on_members(ha->listener, ha->members, ha->n_members);
 }
@@ -349,6 +355,7 @@ static void barrier_op_done(struct ha *ha, struct etcd_call *call)
 		result == ELECT_DONE && call->answer.n_ranges == 1 ? &call->answer.ranges[0] : NULL;
 	if (docs) {
 		bool more = docs->more && docs->n > 0;
+		story_barrier(&ha->story, world_now_ms(ha->w));
 		ha->hot_revision = call->answer.header.revision;
 		docs_take(&ha->hot, docs);
 		if (more) {
@@ -779,6 +786,66 @@ void ha_get_cancel(struct ha *ha, struct ha_read *read)
 		reading_free(read->impl);
 }
 
+/* ---- how fresh is somebody's lease? ---- */
+
+struct asking {
+	struct list hook;
+	struct ha *ha;
+	struct ha_renewal *renewal;
+	struct etcd_call call;
+};
+
+static void asking_free(struct asking *a)
+{
+	etcd_cancel(a->ha->etcd, &a->call);
+	list_remove(&a->hook);
+	a->renewal->impl = NULL;
+	free(a);
+}
+
+static void renewal_done(struct etcd_call *call)
+{
+	struct asking *a = MEM_OWNER(call, struct asking, call);
+	struct ha_renewal *r = a->renewal;
+	r->err = call->err;
+	if (r->err.code != ERR_OK)
+		r->err.code = ERR_UNAVAILABLE;
+	r->left_s = call->answer.ttl_s;
+	r->granted_s = call->answer.granted_s;
+	wire_answer_fini(&call->answer);
+	asking_free(a);
+	r->done(r);
+}
+
+static uint64_t lease_of(const struct ha *ha, const char *instance) /* 0: not a candidate */
+{
+	for (unsigned i = 0; i < ha->elect.n_queue; i++)
+		if (strcmp(ha->elect.queue[i].instance, instance) == 0)
+			return strtoull(ha->elect.queue[i].key, NULL, 16);
+	return 0;
+}
+
+void ha_renewal(struct ha *ha, struct ha_renewal *r, const char *instance)
+{
+	assert(r->impl == NULL);
+	struct asking *a = mem_alloc(sizeof *a);
+	a->ha = ha;
+	a->renewal = r;
+	a->call.done = renewal_done;
+	r->err = (struct err){0};
+	r->impl = a;
+	list_append(&ha->askings, &a->hook);
+	etcd_start(ha->etcd, &a->call, CALL_TTL, wire_lease(lease_of(ha, instance)),
+		   in_ms(ha, ha->lease_ms / 4));
+}
+
+void ha_renewal_cancel(struct ha *ha, struct ha_renewal *r)
+{
+	(void)ha;
+	if (r->impl)
+		asking_free(r->impl);
+}
+
 /* ---- barriers for others ---- */
 
 static void end_waiter(struct waiter *b, enum errc code, const char *text)
@@ -927,6 +994,8 @@ static void role_changed(struct ha *ha, const char *why)
 		hot = ha->hot;
 		ha->hot = (struct docs){0};
 		view = docs_view(ha, &hot);
+		story_led(&ha->story, (struct epoch){ha->elect.epoch}, world_now_ms(ha->w),
+			  world_wall_ms(ha->w));
 	}
 	ha->listener->on_role(ha->listener, now, (struct epoch){ha->elect.epoch}, view, hot.n);
 	free(view);
@@ -1007,6 +1076,17 @@ static void carry_out(struct ha *ha, const struct elect_effect *f)
 	}
 }
 
+/* Stepped down: key and lease are gone, the next candidacy has begun. */
+static void came_back(struct ha *ha)
+{
+	struct ha_resign *r = ha->resign;
+	ha->leaving = ha->coming_back = false;
+	ha->resign = NULL;
+	world_timer_cancel(ha->w, &ha->resign_limit);
+	if (r)
+		r->done(r);
+}
+
 static void left(struct ha *ha)
 {
 	struct ha_resign *r = ha->resign;
@@ -1027,6 +1107,7 @@ static void step(struct ha *ha, struct elect_event *ev)
 		ev->kind = ELECT_EV_REGRESSED;
 	ev->now_ms = world_now_ms(ha->w);
 	ev->random = world_rand64(ha->w);
+	bool was_leaving = elect_state(&ha->elect) == ELECT_LEAVING;
 	elect_step(&ha->elect, ev, &effects);
 	for (unsigned i = 0; i < effects.n; i++)
 		carry_out(ha, &effects.at[i]);
@@ -1042,6 +1123,8 @@ static void step(struct ha *ha, struct elect_event *ev)
 		world_timer_cancel(ha->w, &ha->wake);
 	if (elect_state(&ha->elect) == ELECT_LEFT && !ha->left)
 		left(ha);
+	else if (was_leaving && elect_state(&ha->elect) == ELECT_STARTING)
+		came_back(ha);
 }
 
 static void woke(struct world_timer *t)
@@ -1051,10 +1134,21 @@ static void woke(struct world_timer *t)
 
 /* ---- what was asked for from outside ---- */
 
+static void leave(struct ha *ha)
+{
+	enum elect_event_kind kind = ha->coming_back ? ELECT_EV_STEP_DOWN : ELECT_EV_RESIGN;
+	bool no_candidacy = elect_state(&ha->elect) == ELECT_STARTING;
+	step(ha, &(struct elect_event){.kind = kind});
+	if (ha->coming_back && no_candidacy)
+		came_back(ha); /* there was nothing to leave */
+}
+
 static void begin_leaving(struct ha *ha)
 {
-	if (elect_state(&ha->elect) < ELECT_LEAVING && ha->leaving && list_empty(&ha->decisions))
-		step(ha, &(struct elect_event){.kind = ELECT_EV_RESIGN});
+	bool under_way = elect_state(&ha->elect) == ELECT_LEAVING && ha->coming_back;
+	if (elect_state(&ha->elect) <= ELECT_LEAVING && ha->leaving && !under_way &&
+	    list_empty(&ha->decisions))
+		leave(ha);
 }
 
 static void next_turn(struct world_timer *t)
@@ -1080,38 +1174,81 @@ static void next_turn(struct world_timer *t)
 	while (!list_empty(&ha->verdicts)) {
 		struct verdict *v = MEM_OWNER(ha->verdicts.next, struct verdict, hook);
 		list_remove(&v->hook);
-		step(ha, &(struct elect_event){.kind = ELECT_EV_DEAD, .instance = v->instance});
+		if (v->cause == HA_CAUSE_SUSPECTED || !ha_doubted(ha, v->instance))
+			story_verdict(&ha->story, v->instance, v->cause, v->why,
+				      world_now_ms(ha->w));
+		step(ha, &(struct elect_event){.kind = ELECT_EV_DEAD,
+					       .instance = v->instance,
+					       .suspected = v->cause == HA_CAUSE_SUSPECTED});
 		free(v);
 	}
 	begin_leaving(ha);
 }
 
-void ha_declare_dead(struct ha *ha, const char *instance, const char *why)
+const char *ha_cause_name(enum ha_cause cause)
 {
-	world_log(ha->w, LOG_LEVEL_INFO, "ha: instance=%s declared dead: %s", instance, why);
+	static const char *const names[] = {"none",          "first-leader", "killed",
+					    "replaced",      "resigned",     "suspected",
+					    "lease-expired", "key-lost"};
+	return names[cause];
+}
+
+void ha_declare_dead(struct ha *ha, const char *instance, enum ha_cause cause, const char *why)
+{
+	assert(cause == HA_CAUSE_KILLED || cause == HA_CAUSE_REPLACED ||
+	       cause == HA_CAUSE_SUSPECTED);
+	world_log(ha->w, LOG_LEVEL_INFO, "ha: instance=%s given up (%s): %s", instance,
+		  ha_cause_name(cause), why);
 	struct verdict *v = mem_alloc(sizeof *v);
+	v->cause = cause;
 	snprintf(v->instance, sizeof v->instance, "%s", instance);
+	snprintf(v->why, sizeof v->why, "%s", why);
 	list_append(&ha->verdicts, &v->hook);
 	turn_soon(ha);
+}
+
+bool ha_doubted(struct ha *ha, const char *instance)
+{
+	return elect_doubts(&ha->elect, instance, world_now_ms(ha->w));
+}
+
+void ha_note_sign(struct ha *ha, const char *instance, enum ha_sign sign, uint64_t at_ms)
+{
+	story_sign(&ha->story, instance, sign, at_ms);
+}
+
+const struct ha_takeover *ha_takeover(const struct ha *ha)
+{
+	return &ha->story.told;
 }
 
 static void resign_limit(struct world_timer *t)
 {
 	struct ha *ha = MEM_OWNER(t, struct ha, resign_limit);
 	if (elect_state(&ha->elect) >= ELECT_LEAVING) {
-		if (!ha->left)
+		if (!ha->left && !ha->coming_back)
 			left(ha);
 		return;
 	}
 	/* The decision in hand has had its time. */
 	world_timer_arm(ha->w, &ha->resign_limit, in_ms(ha, ha->lease_ms / 8));
-	step(ha, &(struct elect_event){.kind = ELECT_EV_RESIGN});
+	leave(ha);
+}
+
+void ha_step_down(struct ha *ha, struct ha_resign *r)
+{
+	assert(!ha->leaving);
+	ha->leaving = ha->coming_back = true;
+	ha->resign = r;
+	world_timer_arm(ha->w, &ha->resign_limit, in_ms(ha, ha->lease_ms / 8));
+	turn_soon(ha);
 }
 
 void ha_resign(struct ha *ha, struct ha_resign *r)
 {
-	assert(!ha->leaving);
+	assert(!ha->leaving || ha->coming_back);
 	ha->leaving = true;
+	ha->coming_back = false;
 	ha->resign = r;
 	world_timer_arm(ha->w, &ha->resign_limit, in_ms(ha, ha->lease_ms / 8));
 	turn_soon(ha);
@@ -1124,6 +1261,7 @@ static void init_lists(struct ha *ha)
 	list_init(&ha->decisions);
 	list_init(&ha->ended);
 	list_init(&ha->readings);
+	list_init(&ha->askings);
 	list_init(&ha->waiting);
 	list_init(&ha->riding);
 	list_init(&ha->refused);
@@ -1202,6 +1340,8 @@ void ha_destroy(struct ha *ha)
 	free_waiters(&ha->refused);
 	while (!list_empty(&ha->readings))
 		reading_free(MEM_OWNER(ha->readings.next, struct reading, hook));
+	while (!list_empty(&ha->askings))
+		asking_free(MEM_OWNER(ha->askings.next, struct asking, hook));
 	while (!list_empty(&ha->verdicts)) {
 		struct verdict *v = MEM_OWNER(ha->verdicts.next, struct verdict, hook);
 		list_remove(&v->hook);

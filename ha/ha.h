@@ -96,12 +96,76 @@ struct ha_resign {
 };
 void ha_resign(struct ha *ha, struct ha_resign *r);
 
-/* A candidate's process is known to be dead (its address refused, or another instance answered):
- * take over once all who stand before us are declared dead, deleting their keys together. A verdict
- * may be wrong; it costs that process its place, never safety. Remembered; an instance that is not
- * among the members is ignored, and so is one at an address about which the last verdict was
- * wrong (30 s, doubling to 10 min). */
-void ha_declare_dead(struct ha *ha, const char *instance, const char *why);
+/* The same, but queue again at the tail: the next in line leads, this process stays a candidate.
+ * `done` runs when the key is known to be gone. Not while another resignation is under way; one for
+ * good (ha_resign) may follow at any time and overrides it: this `done` then never runs. */
+void ha_step_down(struct ha *ha, struct ha_resign *r);
+
+/* Why the lead changed hands. */
+enum ha_cause {
+	HA_CAUSE_NONE,      /* it never did, as far as this process knows */
+	HA_CAUSE_FIRST,     /* nobody led before */
+	HA_CAUSE_KILLED,    /* its address refused connections: the process is gone */
+	HA_CAUSE_REPLACED,  /* another instance answers at its address */
+	HA_CAUSE_RESIGNED,  /* it was asked to stop or to resign, and said so */
+	HA_CAUSE_SUSPECTED, /* silent; witnesses, other standbys and etcd agreed */
+	HA_CAUSE_LEASE,     /* silent until its lease had expired */
+	HA_CAUSE_KEY_LOST /* its key went while it was heard: a lease revoked, another's verdict */
+};
+const char *ha_cause_name(enum ha_cause cause); /* "killed", "lease-expired", ... */
+
+/* A candidate's process is dead (KILLED, REPLACED), or silent and given up by all who were asked
+ * (SUSPECTED): take over once all who stand before us are declared so, deleting their keys
+ * together. A verdict may be wrong; it costs that process its place, never safety. Remembered; an
+ * instance that is not among the members is ignored, and so is KILLED or REPLACED at an address
+ * about which the last verdict was wrong (30 s, doubling to 10 min: see ha_doubted). */
+void ha_declare_dead(struct ha *ha, const char *instance, enum ha_cause cause, const char *why);
+/* Was a verdict about this instance's address wrong lately? Then a refusal is no proof. */
+bool ha_doubted(struct ha *ha, const char *instance);
+
+/* What was seen of a candidate, for the story of a takeover. Only the newest of each is kept. */
+enum ha_sign { HA_SIGN_HEARD, HA_SIGN_SUSPECTED, HA_SIGN_RESIGNING, HA_SIGN_COUNT };
+void ha_note_sign(struct ha *ha, const char *instance, enum ha_sign sign, uint64_t at_ms);
+
+/* How much is left of a candidate's lease, as etcd says? In whole seconds, rounded down. Of one who
+ * is no candidate: nothing is left. */
+struct ha_renewal {
+	void (*done)(struct ha_renewal *r);
+	struct err err;     /* OK; UNAVAILABLE: no answer in time */
+	uint64_t granted_s; /* the lease's full length */
+	uint64_t left_s;    /* 0: it is gone, or will be in less than a second */
+	void *impl;         /* private; not NULL while under way */
+};
+void ha_renewal(struct ha *ha, struct ha_renewal *r, const char *instance);
+void ha_renewal_cancel(struct ha *ha, struct ha_renewal *r);
+
+/*
+ * The story of how this process came to lead, in the world's milliseconds
+ * (world_now_ms: later moments, such as the first command, can be compared).
+ * 0: does not apply or was not seen. Complete when on_role(LEADING) with
+ * documents is called; unchanged until this process leads anew.
+ *
+ *   heard <= suspected <= confirmed <= key_gone <= barrier <= read
+ */
+struct ha_takeover {
+	enum ha_cause cause;
+	char why[128];      /* in words */
+	struct epoch epoch; /* ours */
+	/* who led before; empty and 0 if nobody was seen to */
+	struct epoch before;
+	char before_id[NODE_ID_MAX];
+	char before_instance[ID_TEXT];
+	char before_address[128]; /* its cluster address */
+	uint64_t heard_ms;        /* the last sign of life */
+	uint64_t suspected_ms;    /* silent for too long */
+	uint64_t confirmed_ms;    /* declared dead by us, or it said that it resigns */
+	uint64_t key_gone_ms;     /* its key was deleted, by us or otherwise */
+	uint64_t barrier_ms;      /* the barrier was committed */
+	uint64_t read_ms;         /* the last page of the hot documents had been read */
+	int64_t read_wall_ms;     /* the same moment on the wall clock */
+};
+/* Borrowed for the life of `ha`; cause NONE until it led. */
+const struct ha_takeover *ha_takeover(const struct ha *ha);
 
 /* ---- decisions ---- */
 

@@ -360,7 +360,9 @@ static enum errc get_lease(const json_t *o, struct wire_answer *out, struct err 
 	/* "-1" is how time-to-live spells a lease that is gone */
 	if (!rc && json_is_string(ttl) && strcmp(json_string_value(ttl), "-1") == 0)
 		return ERR_OK;
-	return rc ? rc : get_u64(o, "TTL", NULL, &out->ttl_s, e);
+	if (!rc)
+		rc = get_u64(o, "TTL", NULL, &out->ttl_s, e);
+	return rc ? rc : get_u64(o, "grantedTTL", NULL, &out->granted_s, e);
 }
 
 static enum errc get_answer(enum call_answer shape, const json_t *o, struct wire_answer *out,

@@ -108,7 +108,7 @@ struct wire_answer {
 	struct wire_range
 		ranges[WIRE_RANGES_MAX]; /* TXN: of the branch taken, in order; RANGE: one */
 	unsigned n_ranges;
-	uint64_t lease, ttl_s;                          /* LEASE; ttl_s 0: the lease is gone */
+	uint64_t lease, ttl_s, granted_s;               /* LEASE; ttl_s 0: the lease is gone */
 	uint64_t db_bytes, db_quota_bytes, etcd_leader; /* STATUS; 0: not said */
 	uint64_t nospace_member; /* ALARMS: a member that raised NOSPACE, or 0 */
 	char *token;             /* TOKEN; owns */

@@ -85,7 +85,7 @@ static struct distrust *record_of(struct liveness *l, const char *address)
 	return d;
 }
 
-static void declare(struct watched *x, const char *why)
+static void declare(struct watched *x, enum ha_cause cause, const char *why)
 {
 	struct liveness *l = x->l;
 	struct distrust *d = record_of(l, x->member.cluster_address);
@@ -98,7 +98,7 @@ static void declare(struct watched *x, const char *why)
 	}
 	memcpy(d->instance, x->member.instance, sizeof(d->instance));
 	world_log(l->w, LOG_LEVEL_INFO, "jobmanager %s is dead: %s", x->member.id, why);
-	ha_declare_dead(l->ha, x->member.instance, why);
+	ha_declare_dead(l->ha, x->member.instance, cause, why);
 }
 
 /* Somebody whom we declared dead queues again. */
@@ -140,7 +140,7 @@ static void read_head(struct watched *x)
 	if (json_parse(x->head, (size_t)(end - x->head), &o, NULL) == ERR_OK &&
 	    json_get_text(o, "", "instance", &instance, NULL) == ERR_OK &&
 	    strcmp(instance, x->member.instance) != 0)
-		declare(x, "another instance answers at its address");
+		declare(x, HA_CAUSE_REPLACED, "another instance answers at its address");
 	json_decref(o);
 	x->retry_ms = RETRY_MIN_MS;
 	x->asking = false; /* it lives, or has been reported */
@@ -163,7 +163,7 @@ static void ended(struct world_http *http, const struct world_reply *reply)
 	struct watched *x = MEM_OWNER(http, struct watched, http);
 	bool refused = reply->code == ERR_NOTSENT && reply->cause == NET_REFUSED;
 	if (refused)
-		declare(x, "its address refuses connections");
+		declare(x, HA_CAUSE_KILLED, "its address refuses connections");
 	else
 		world_log(x->l->w, LOG_LEVEL_DEBUG, "jobmanager %s: liveness ended: %s",
 			  x->member.id, net_cause_name(reply->cause));

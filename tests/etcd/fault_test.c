@@ -136,7 +136,7 @@ Test(fault, out_of_space_the_lead_still_changes_hands)
 	cr_assert(text_starts(e.text, "NOSPACE"), "%s", e.text);
 	cr_assert_eq(rig_barrier(&a), ERR_OK, "a barrier needs no space");
 	cr_assert(rig_await(&rig, sees_nospace, &a, 12000));
-	ha_declare_dead(b.ha, a.config.instance, "by the test");
+	ha_declare_dead(b.ha, a.config.instance, HA_CAUSE_KILLED, "by the test");
 	cr_assert(rig_await_role(&b, HA_LEADING, 10000));
 	cr_assert_eq(rig_barrier(&b), ERR_OK);
 	rig_candidate_end(&a);

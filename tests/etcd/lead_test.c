@@ -163,7 +163,7 @@ Test(lead, a_killed_holder_is_replaced_by_verdict)
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	uint64_t from = world_now_ms(rig.w);
-	ha_declare_dead(b.ha, instance, "killed by the test");
+	ha_declare_dead(b.ha, instance, HA_CAUSE_KILLED, "killed by the test");
 	cr_assert(rig_await_role(&b, HA_LEADING, 10000));
 	cr_assert_lt(b.role_at_ms - from, 1000);
 	cr_assert_eq(b.n_members, 1);
@@ -196,7 +196,7 @@ Test(lead, a_deposed_leader_changes_nothing)
 	rig_candidate(&rig, &b, "jm-2", 0, NULL);
 	cr_assert(rig_await_role(&b, HA_FOLLOWING, 10000));
 	uint64_t epoch = a.epoch;
-	ha_declare_dead(b.ha, a.config.instance, "a wrong verdict");
+	ha_declare_dead(b.ha, a.config.instance, HA_CAUSE_KILLED, "a wrong verdict");
 	/* a's decisions meet the takeover at any moment: each is carried out or fenced */
 	enum errc rc = ERR_OK;
 	while (rc == ERR_OK && b.role != HA_LEADING)

@@ -316,7 +316,7 @@ static void verdict(struct check *k, const char *dead)
 	for (unsigned i = 0; i < NODES; i++) {
 		struct node *n = sim_node_objects(k->sim, names[i]);
 		if (n && n != d)
-			ha_declare_dead(n->ha, instance, "simulated");
+			ha_declare_dead(n->ha, instance, HA_CAUSE_KILLED, "simulated");
 	}
 }
 

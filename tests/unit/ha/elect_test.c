@@ -131,6 +131,7 @@ static const struct {
 	{ELECT_LEADING, ELECT_LEAVING},     {ELECT_SUSPENDED, ELECT_LEADING},
 	{ELECT_SUSPENDED, ELECT_FOLLOWING}, {ELECT_SUSPENDED, ELECT_STARTING},
 	{ELECT_SUSPENDED, ELECT_LEAVING},   {ELECT_LEAVING, ELECT_LEFT},
+	{ELECT_LEAVING, ELECT_STARTING},
 };
 
 Test(elect, the_table_is_the_diagram)
@@ -196,6 +197,7 @@ static struct elect_event any_event(struct play *p, enum elect_event_kind kind, 
 	ev.ttl_s = variant & 1 ? 5 : 0;
 	ev.key = variant & 1 ? "ab" : "1";
 	ev.instance = variant & 1 ? "other" : "me";
+	ev.suspected = variant & 2;
 	ev.revision = p->revision + (variant & 4 ? 10 : 0);
 	if (variant & 2) {
 		ev.queue = p->queue;
@@ -217,6 +219,7 @@ static struct elect_event any_event(struct play *p, enum elect_event_kind kind, 
 	case ELECT_EV_DEPOSED:
 	case ELECT_EV_DEAD:
 	case ELECT_EV_RESIGN:
+	case ELECT_EV_STEP_DOWN:
 	case ELECT_EV_REGRESSED:
 	case ELECT_EVENTS:
 		break;
@@ -250,7 +253,8 @@ Test(elect, long_random_lives_hold)
 		for (int i = 0; i < 500 && elect_state(&p.e) != ELECT_LEFT; i++) {
 			enum elect_event_kind kind =
 				(enum elect_event_kind)prng_below(&r, ELECT_EVENTS);
-			if (kind >= ELECT_EV_RESIGN && !prng_chance(&r, 5000))
+			if (kind >= ELECT_EV_RESIGN && kind != ELECT_EV_STEP_DOWN &&
+			    !prng_chance(&r, 5000))
 				kind = ELECT_EV_OP;
 			p.now += prng_below(&r, 400);
 			p.n_queue = (unsigned)prng_between(&r, 1, 3);
@@ -498,7 +502,73 @@ Test(elect, a_wrong_verdict_is_not_believed_again_for_a_while)
 	cr_assert_eq(elect_state(&p.e), ELECT_TAKING);
 }
 
+/* The instance whose key we deleted upon a suspicion wakes up and stands before us again. */
+Test(elect, a_suspicion_claims_no_death_and_is_not_doubted)
+{
+	struct play p;
+	queue_up(&p, true);
+	step(&p,
+	     (struct elect_event){.kind = ELECT_EV_DEAD, .instance = "other", .suspected = true});
+	cr_assert_eq(elect_state(&p.e), ELECT_TAKING);
+	forget_queue(&p);
+	candidate(&p, "ab", 7, "me", "host:2");
+	op_ends(&p, ELECT_DONE, true);
+	op_ends(&p, ELECT_DONE, false);
+	candidate(&p, "2", 9, "other", "host:1");
+	listed(&p);
+	cr_assert_not(elect_doubts(&p.e, "other", p.now), "nothing was said to be dead");
+	/* the other way round: a refusal that was wrong, then a suspicion */
+	step(&p, (struct elect_event){.kind = ELECT_EV_DEAD, .instance = "other"});
+	forget_queue(&p);
+	candidate(&p, "ab", 7, "me", "host:2");
+	listed(&p);
+	candidate(&p, "3", 11, "other", "host:1");
+	listed(&p);
+	cr_assert(elect_doubts(&p.e, "other", p.now));
+	cr_assert_not(elect_doubts(&p.e, "me", p.now));
+}
+
 /* ---- leaving, and the store that went back ---- */
+
+Test(elect, who_steps_down_queues_again_at_the_end)
+{
+	struct play p;
+	lead(&p);
+	step(&p, (struct elect_event){.kind = ELECT_EV_STEP_DOWN});
+	cr_assert_eq(elect_role(&p.e), ELECT_ROLE_FOLLOWING);
+	cr_assert_eq(asked(&p), ELECT_OP_LEAVE);
+	op_ends(&p, ELECT_DONE, true);
+	cr_assert_eq(asked(&p), ELECT_OP_REVOKE, "or the old key could come back to life");
+	op_ends(&p, ELECT_UNKNOWN, false);
+	cr_assert_eq(elect_state(&p.e), ELECT_LEAVING, "not before the lease is surely gone");
+	p.now += 200;
+	step(&p, (struct elect_event){.kind = ELECT_EV_TIME});
+	op_ends(&p, ELECT_DONE, false);
+	cr_assert_eq(elect_state(&p.e), ELECT_STARTING);
+	cr_assert_eq(asked(&p), ELECT_OP_GRANT);
+	op_ends(&p, ELECT_DONE, false);
+	forget_queue(&p);
+	candidate(&p, "2", 8, "other", "host:1");
+	candidate(&p, "ab", 20, "me", "host:2");
+	p.revision = 310;
+	op_ends(&p, ELECT_DONE, true);
+	cr_assert_eq(elect_state(&p.e), ELECT_FOLLOWING);
+	cr_assert_eq(p.e.epoch, 20);
+}
+
+Test(elect, leaving_for_good_overrides_stepping_down)
+{
+	struct play p;
+	lead(&p);
+	step(&p, (struct elect_event){.kind = ELECT_EV_STEP_DOWN});
+	step(&p, (struct elect_event){.kind = ELECT_EV_RESIGN});
+	op_ends(&p, ELECT_DONE, true);
+	op_ends(&p, ELECT_DONE, false);
+	cr_assert_eq(elect_state(&p.e), ELECT_LEFT);
+	begin(&p); /* before there is a lease there is nothing to step down from */
+	step(&p, (struct elect_event){.kind = ELECT_EV_STEP_DOWN});
+	cr_assert_eq(elect_state(&p.e), ELECT_STARTING);
+}
 
 Test(elect, leaving_deletes_the_key_and_then_the_lease)
 {

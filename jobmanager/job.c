@@ -263,6 +263,7 @@ void job_destroy(struct job *job)
 	for (unsigned r = 0; r < job->doc.n_regions; r++) {
 		free(job->regions[r].parts);
 		free(job->regions[r].next);
+		job_forget_owners(&job->regions[r]);
 	}
 	free(job->regions);
 	free(job->leftovers);

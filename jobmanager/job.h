@@ -93,12 +93,20 @@ struct job_part {
 
 enum region_phase { REGION_WAITING, REGION_DEPLOYING, REGION_RUNNING, REGION_PHASE_COUNT };
 
+/* Who held the slots of the attempt before: a hint for the next placement. */
+struct job_former {
+	uint32_t n_tms, n_slots; /* 0: nobody */
+	struct doc_tm *tms;      /* owns */
+	uint16_t *owner;         /* owns; per slot */
+};
+
 struct job_region {
 	enum region_phase phase;
 	unsigned n_parts;       /* = recorded n_tms */
 	struct job_part *parts; /* owns */
 	unsigned n_next;        /* parts of the placement in the draft that is in flight */
 	struct job_part *next;  /* owns */
+	struct job_former former;
 	uint64_t waiting_since_ms;
 	uint64_t not_before_ms; /* of the recorded back-off, on our clock */
 	bool ran;               /* this attempt was RUNNING */

@@ -65,6 +65,25 @@ static bool judge(const struct job *job, struct doc *draft, unsigned r, struct d
 	return verdict.restart;
 }
 
+/* For the placement that follows. A change of leader forgets it. */
+static void remember_owners(struct job_region *region, const struct doc_region *d)
+{
+	if (!d->n_slots)
+		return; /* it failed before it was placed */
+	job_forget_owners(region);
+	region->former.n_tms = d->n_tms;
+	region->former.n_slots = d->n_slots;
+	region->former.tms = mem_copy(d->tms, d->n_tms * sizeof(d->tms[0]));
+	region->former.owner = mem_copy(d->owner, d->n_slots * sizeof(d->owner[0]));
+}
+
+void job_forget_owners(struct job_region *region)
+{
+	free(region->former.tms);
+	free(region->former.owner);
+	region->former = (struct job_former){0};
+}
+
 static bool draft_failures(struct job *job, struct doc *draft, int64_t wall_ms)
 {
 	bool changed = false;
@@ -79,6 +98,7 @@ static bool draft_failures(struct job *job, struct doc *draft, int64_t wall_ms)
 			return changed;
 		}
 		doc_add_failure(draft, &f);
+		remember_owners(&job->regions[r], &draft->regions[r]);
 		doc_next_attempt(draft, r);
 		draft->restarts++;
 		set_delay(&draft->regions[r], delay_ms, wall_ms);
@@ -187,6 +207,42 @@ static void take_placement(struct job *job, const struct job_env *env, struct do
 	free(index_of);
 }
 
+struct named {
+	const char *id;
+	uint16_t index;
+};
+
+static int by_id(const void *left, const void *right)
+{
+	const struct named *a = left, *b = right;
+	return strcmp(a->id, b->id);
+}
+
+/* Who held each slot before, as indexes of the registry; NULL: nobody. The id counts, not the
+ * instance: a restarted process finds what the one before left on its disk. */
+static uint16_t *former_owners(const struct job_region *region, const struct tms *tms,
+			       uint32_t n_slots)
+{
+	if (region->former.n_slots != n_slots)
+		return NULL;
+	struct named *all = mem_array(tms->n + 1, sizeof(*all));
+	uint16_t *now = mem_array(region->former.n_tms + 1, sizeof(*now));
+	uint16_t *former = mem_array(n_slots, sizeof(*former));
+	for (size_t i = 0; i < tms->n; i++)
+		all[i] = (struct named){tms->at[i]->id, (uint16_t)i};
+	qsort(all, tms->n, sizeof(*all), by_id);
+	for (uint32_t i = 0; i < region->former.n_tms; i++) {
+		const struct named key = {.id = region->former.tms[i].id};
+		const struct named *at = bsearch(&key, all, tms->n, sizeof(*all), by_id);
+		now[i] = at ? at->index : (uint16_t)PLACE_NOBODY;
+	}
+	for (uint32_t s = 0; s < n_slots; s++)
+		former[s] = now[region->former.owner[s]];
+	free(all);
+	free(now);
+	return former;
+}
+
 static bool place_region(struct job *job, const struct job_env *env, struct doc *draft, unsigned r)
 {
 	uint32_t n_slots = graph_region_slots(job->graph, r), n_tms = (uint32_t)env->tms->n;
@@ -199,7 +255,9 @@ static bool place_region(struct job *job, const struct job_env *env, struct doc 
 	}
 	uint16_t *owner = mem_array(n_slots, sizeof(*owner));
 	uint64_t free_slots = 0;
-	bool placed = place(offers, n_tms, n_slots, owner, &free_slots);
+	uint16_t *former = former_owners(&job->regions[r], env->tms, n_slots);
+	bool placed = place(offers, n_tms, n_slots, former, owner, &free_slots);
+	free(former);
 	if (placed) {
 		take_placement(job, env, draft, r, owner, n_slots);
 		job->trouble[0] = '\0';

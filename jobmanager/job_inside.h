@@ -30,6 +30,7 @@ void add_leftover(struct job *job, struct taskmanager *tm, uint32_t region, stru
 
 /* job_decide.c: draft, and ask for it to be recorded. */
 void job_decide(struct job *job, const struct job_env *env);
+void job_forget_owners(struct job_region *region);
 /* When a last checkpoint that was given up may be tried again; 0: none waits. */
 uint64_t job_final_wake_ms(const struct job *job);
 /* job_command.c: send what the recorded document calls for and was not sent. */

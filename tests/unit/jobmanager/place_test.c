@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "2 4 0" offers, slots -> owners as letters, "-" when they are too few. */
-static void golden(const char *offers_text, uint32_t slots, const char *expected)
+/* "2 4 0" offers, owners before (a letter each, "-" for nobody; NULL: none) -> owners as letters,
+ * "-" when they are too few. */
+static void golden_after(const char *offers_text, uint32_t slots, const char *before,
+			 const char *expected)
 {
+	uint16_t former[64];
 	struct place_offer offers[16] = {0};
 	uint16_t owner[64];
 	char said[65] = "";
@@ -15,13 +18,20 @@ static void golden(const char *offers_text, uint32_t slots, const char *expected
 	for (const char *c = offers_text; *c; c++)
 		if (*c != ' ')
 			offers[n++].free = (uint32_t)(*c - '0');
-	if (place(offers, n, slots, owner, &free_slots))
+	for (uint32_t i = 0; before && i < slots; i++)
+		former[i] = before[i] == '-' ? PLACE_NOBODY : (uint16_t)(before[i] - 'a');
+	if (place(offers, n, slots, before ? former : NULL, owner, &free_slots))
 		for (uint32_t i = 0; i < slots; i++)
 			said[i] = (char)('a' + owner[i]);
 	else
 		snprintf(said, sizeof(said), "-");
 	cr_expect_str_eq(said, expected, "%s for %u slots: %s, expected %s", offers_text, slots,
 			 said, expected);
+}
+
+static void golden(const char *offers_text, uint32_t slots, const char *expected)
+{
+	golden_after(offers_text, slots, NULL, expected);
 }
 
 Test(place, slots_go_round)
@@ -51,7 +61,7 @@ Test(place, too_few_is_said_and_nothing_is_placed)
 	uint16_t owner[4] = {9, 9, 9, 9};
 	struct place_offer offers[] = {{.free = 2}, {.free = 1}};
 	uint64_t free_slots = 0;
-	cr_assert_not(place(offers, 2, 4, owner, &free_slots));
+	cr_assert_not(place(offers, 2, 4, NULL, owner, &free_slots));
 	cr_assert_eq(free_slots, 3);
 	cr_assert_eq(owner[0], 9);
 }
@@ -62,10 +72,29 @@ Test(place, nobody_gets_more_than_is_free)
 		struct place_offer offers[] = {{.free = 5}, {.free = 1}, {.free = 0}, {.free = 6}};
 		uint16_t owner[12];
 		uint32_t got[4] = {0};
-		cr_assert(place(offers, 4, slots, owner, NULL));
+		cr_assert(place(offers, 4, slots, NULL, owner, NULL));
 		for (uint32_t i = 0; i < slots; i++)
 			got[owner[i]]++;
 		for (int i = 0; i < 4; i++)
 			cr_assert_leq(got[i], offers[i].free);
 	}
+}
+
+Test(place, who_held_a_slot_keeps_it)
+{
+	golden_after("4 4", 4, "baab", "baab");
+	golden_after("4 4", 4, "aabb", "aabb");
+	/* b is gone, c is new */
+	golden_after("2 0 2", 4, "abab", "acac");
+	golden_after("2 2", 4, "a-a-", "abab");
+	/* the survivors are preferred to who comes earlier in the list */
+	golden_after("2 2 2", 4, "-cbc", "acbc");
+	golden_after("1 1 1", 1, "c", "c");
+}
+
+Test(place, nobody_keeps_more_than_an_even_share)
+{
+	golden_after("4 4", 4, "aaaa", "aabb");
+	golden_after("4 2", 4, "bbbb", "bbaa");
+	golden_after("4 1", 4, "bbb-", "baaa");
 }

@@ -3,7 +3,7 @@
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-all bench format sim clean
+.PHONY: help build demo test test-all bench bench-failover format sim clean
 
 help: ## this list
 	@echo "make TARGET"
@@ -36,6 +36,13 @@ bench: ## measure this machine (see docs/benchmarks.md)
 	@tools/setup build demo
 	@tools/build release
 	@bench/run --bin build/release/bin
+
+bench-failover: ## how long nobody leads: 200 killed leaders, others stopped, frozen, cut off (KILLS=200)
+	@tools/setup build test demo
+	@tools/build release
+	@tools/build dev probe verify_counts
+	@tests/drill/failover --bin build/release/bin --probe build/dev/bin/probe \
+		--verify build/dev/bin/verify_counts --kills $(or $(KILLS),200)
 
 format: ## rewrite the C sources with clang-format
 	@tools/setup build test

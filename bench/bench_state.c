@@ -2,13 +2,16 @@
  * bench_state - the hashmap backend by itself: updates per second, and what a
  * snapshot costs.
  *
- *   bench_state              int64 and string keys; 1e3, 1e6, 1e7 distinct
- *   bench_state KEYS KIND    one case; KIND is int or string
+ *   bench_state                      int64 and string keys; 1e3, 1e6, 1e7 distinct
+ *   bench_state KEYS KIND [WORDS [N [WORK]]]
+ *       one case: KIND is int or string, values of WORDS words (1), N snapshots (2), and
+ *       WORK multiplications per update (0) in the place of what else a task does for a row
  *
- * Each line: M updates/s without a snapshot; size; the synchronous part in us;
- * the capture (walk and packing, nothing stored) in s and s per GiB; M
- * updates/s during it and as a share. Two threads: on one core the last two
- * say little. Keys are uniform.
+ * Each line: M updates per second of the task thread's own CPU time (wall time
+ * would measure who else runs here) without a snapshot; size; the synchronous
+ * part in us; the capture (walk and packing, nothing stored) in s, and in CPU s
+ * per GiB; M updates per CPU second during it and as a share, and the same
+ * share in wall time. Keys are uniform.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -31,6 +34,8 @@ struct bench {
 	struct prng prng;
 	uint64_t n_keys;
 	bool text;
+	unsigned words, work;
+	uint64_t sink; /* what the work came to */
 };
 
 struct reader {
@@ -38,15 +43,31 @@ struct reader {
 	struct object_sink sink;
 	struct object_state state;
 	struct object_summary summary;
+	double cpu_s;
 	bool done; /* atomic */
 };
 
-static double now_s(void)
+/* Updates per second. */
+struct rate {
+	double wall, cpu;
+};
+
+static double seconds(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double now_s(void)
+{
+	return seconds(CLOCK_MONOTONIC);
+}
+
+static double cpu_s(void)
+{
+	return seconds(CLOCK_THREAD_CPUTIME_ID);
 }
 
 static void update(struct bench *b, const uint64_t *numbers)
@@ -78,7 +99,8 @@ static void update(struct bench *b, const uint64_t *numbers)
 							  value, &created);
 
 		for (unsigned i = 0; i < got; i++)
-			keyed_set(value[i], *value[i] + 1);
+			for (unsigned k = 0; k < b->words; k++)
+				keyed_set(&value[i][k], value[i][k] + k + 1);
 		at += got;
 	}
 }
@@ -87,8 +109,14 @@ static void update_random(struct bench *b)
 {
 	uint64_t numbers[KEYED_WINDOW];
 
-	for (unsigned i = 0; i < KEYED_WINDOW; i++)
-		numbers[i] = (prng_next(&b->prng) >> 32) * b->n_keys >> 32;
+	for (unsigned i = 0; i < KEYED_WINDOW; i++) {
+		uint64_t x = prng_next(&b->prng);
+
+		numbers[i] = (x >> 32) * b->n_keys >> 32;
+		for (unsigned k = 0; k < b->work; k++)
+			x = x * x + k;
+		b->sink += x;
+	}
 	update(b, numbers);
 }
 
@@ -103,9 +131,9 @@ static void fill(struct bench *b)
 	}
 }
 
-static double rate(struct bench *b, double seconds)
+static struct rate rate(struct bench *b, double lasting)
 {
-	double begin = now_s(), end;
+	double begin = now_s(), cpu = cpu_s(), end;
 	uint64_t n = 0;
 
 	do {
@@ -113,8 +141,8 @@ static double rate(struct bench *b, double seconds)
 			update_random(b);
 		n += 200 * KEYED_WINDOW;
 		end = now_s();
-	} while (end - begin < seconds);
-	return (double)n / (end - begin) * 1e-6;
+	} while (end - begin < lasting);
+	return (struct rate){(double)n / (end - begin), (double)n / (cpu_s() - cpu)};
 }
 
 static enum errc discard(struct object_sink *s, const void *data, size_t len, struct err *e)
@@ -142,16 +170,18 @@ static void *read_capture(void *arg)
 		abort();
 	object_writer_destroy(w);
 	block_fini(&block);
+	r->cpu_s = cpu_s();
 	__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
 
-static void snapshot(struct bench *b, double base)
+static void snapshot(struct bench *b, struct rate base)
 {
 	struct reader r = {.sink.write = discard,
 			   .state = {.uid = "bench", .name = "count", .max_parallelism = GROUPS}};
 	double gib = (double)keyed_sizes(b->keyed).bytes / (1 << 30);
-	double begin, synced, end, during;
+	double begin, synced, end, cpu;
+	struct rate during;
 	pthread_t thread;
 	uint64_t n = 0;
 
@@ -162,54 +192,66 @@ static void snapshot(struct bench *b, double base)
 	synced = now_s();
 	if (pthread_create(&thread, NULL, read_capture, &r))
 		abort();
+	cpu = cpu_s();
 	do {
 		update_random(b);
 		n += KEYED_WINDOW;
 	} while (!__atomic_load_n(&r.done, __ATOMIC_ACQUIRE));
 	end = now_s();
+	during = (struct rate){(double)n / (end - synced), (double)n / (cpu_s() - cpu)};
 	pthread_join(thread, NULL);
+	printf("  %-6s %9llu keys: %5.1f M/s, %7.1f MiB (%4.1f B/key, %4.1f more for it); sync "
+	       "%5.1f us, capture %6.3f s (%.2f CPU s/GiB), object %6.1f MiB; during %5.1f M/s = "
+	       "%3.0f %% (wall: %3.0f %%)\n",
+	       b->text ? "string" : "int", (unsigned long long)b->n_keys, base.cpu * 1e-6,
+	       gib * 1024, gib * (1 << 30) / (double)b->n_keys,
+	       (double)keyed_sizes(b->keyed).bytes / (1 << 20) - gib * 1024, (synced - begin) * 1e6,
+	       end - synced, r.cpu_s / gib, (double)r.summary.bytes / (1 << 20), during.cpu * 1e-6,
+	       during.cpu / base.cpu * 100, during.wall / base.wall * 100);
+	fflush(stdout);
 	keyed_poll(b->keyed);
-	during = (double)n / (end - synced) * 1e-6;
-	printf("  %-6s %10llu keys: %6.1f M/s, %7.1f MiB (%4.1f B/key); sync %6.1f us, capture "
-	       "%6.3f s (%.2f s/GiB), object %6.1f MiB; during %5.1f M/s = %3.0f %%\n",
-	       b->text ? "string" : "int", (unsigned long long)b->n_keys, base, gib * 1024,
-	       gib * (1 << 30) / (double)b->n_keys, (synced - begin) * 1e6, end - synced,
-	       (end - synced) / gib, (double)r.summary.bytes / (1 << 20), during,
-	       during / base * 100);
 }
 
-static void one_case(uint64_t n_keys, bool text)
+static void run(struct bench *b, unsigned snapshots)
 {
 	const struct backend_range range = {GROUPS, 0, GROUPS};
 	struct keyed_spec spec = {.name = "count",
 				  .kind = KEYED_VALUE,
-				  .key = text ? KEYED_STRING : KEYED_INT64,
-				  .words = 1};
-	struct bench b = {.n_keys = n_keys, .text = text};
-	double base;
+				  .key = b->text ? KEYED_STRING : KEYED_INT64,
+				  .words = b->words};
 
-	prng_init(&b.prng, 1);
-	b.keyed = keyed_create(&hashmap_backend, &range);
-	if (keyed_open(b.keyed, &spec, &b.state, NULL))
+	prng_init(&b->prng, 1);
+	b->keyed = keyed_create(&hashmap_backend, &range);
+	if (keyed_open(b->keyed, &spec, &b->state, NULL))
 		abort();
-	fill(&b);
-	rate(&b, 0.2);
-	base = rate(&b, 1);
-	snapshot(&b, base);
-	snapshot(&b, base);
-	keyed_destroy(b.keyed);
+	fill(b);
+	rate(b, 0.2);
+	while (snapshots--)
+		snapshot(b, rate(b, 0.5));
+	keyed_destroy(b->keyed);
+}
+
+static unsigned number(int argc, char **argv, int at, unsigned otherwise)
+{
+	return argc > at ? (unsigned)strtoul(argv[at], NULL, 10) : otherwise;
 }
 
 int main(int argc, char **argv)
 {
 	static const uint64_t sizes[] = {1000, 1000000, 10000000};
 
-	if (argc == 3) {
-		one_case(strtoull(argv[1], NULL, 10), argv[2][0] == 's');
+	if (argc >= 3) {
+		struct bench b = {.n_keys = strtoull(argv[1], NULL, 10),
+				  .text = argv[2][0] == 's',
+				  .words = number(argc, argv, 3, 1),
+				  .work = number(argc, argv, 5, 0)};
+		run(&b, number(argc, argv, 4, 2));
 		return 0;
 	}
 	for (unsigned text = 0; text < 2; text++)
-		for (unsigned i = 0; i < 3; i++)
-			one_case(sizes[i], text);
+		for (unsigned i = 0; i < 3; i++) {
+			struct bench b = {.n_keys = sizes[i], .text = text, .words = 1};
+			run(&b, 2);
+		}
 	return 0;
 }

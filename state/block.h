@@ -73,6 +73,16 @@ static inline uint64_t *block_row(struct block *b)
 	return b->words + at;
 }
 
+/* Where the next rows go, with room for n: for who counts b->rows up by itself. */
+static inline uint64_t *block_room(struct block *b, unsigned n)
+{
+	size_t at = (size_t)b->rows * b->n_words, need = at + (size_t)n * b->n_words;
+
+	if (need > b->words_capacity)
+		block_grow(b, need);
+	return b->words + at;
+}
+
 size_t block_raw_bytes(const struct block *b);
 
 /* Append the packed form to `out`. */

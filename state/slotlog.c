@@ -3,14 +3,18 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
 _Static_assert(sizeof(struct slotlog_chunk) == SLOTLOG_CHUNK, "a chunk is its size");
 
-static void count(struct slotlog_pool *p, uint64_t change)
+static struct slotlog_chunk *chunk_make(struct slotlog_pool *p)
 {
-	__atomic_store_n(&p->bytes, p->bytes + change, __ATOMIC_RELAXED);
+	struct slotlog_chunk *c = mem_alloc(sizeof(*c));
+
+	__atomic_fetch_add(&p->bytes, sizeof(*c), __ATOMIC_RELAXED);
+	return c;
 }
 
 /* A chunk from our own list, refilled at once from what was returned; NULL: there is none. */
@@ -21,66 +25,94 @@ static struct slotlog_chunk *spare(struct slotlog_pool *p)
 	if (!c)
 		c = __atomic_exchange_n(&p->returned, NULL, __ATOMIC_ACQUIRE);
 	p->spare = c ? c->next : NULL;
+	if (c)
+		__atomic_store_n(&p->taken, p->taken + 1, __ATOMIC_RELAXED);
 	return c;
 }
 
-static struct slotlog_chunk *take(struct slotlog_pool *p)
+static void tail_close(struct slotlog *l)
+{
+	if (l->tail)
+		l->tail->used = (uint32_t)(l->at - l->tail->words);
+}
+
+uint64_t *slotlog_more(struct slotlog *l, struct slotlog_pool *p)
 {
 	struct slotlog_chunk *c = spare(p);
 
-	if (!c) {
-		c = mem_alloc(sizeof(*c));
-		count(p, sizeof(*c));
-	}
+	if (!c)
+		c = chunk_make(p);
 	c->next = NULL;
-	c->used = 0;
-	return c;
+	tail_close(l);
+	if (l->tail)
+		l->tail->next = c;
+	else
+		l->head = c;
+	l->tail = c;
+	l->n++;
+	l->at = c->words;
+	l->end = c->words + SLOTLOG_CHUNK_WORDS;
+	return l->at;
 }
 
-uint64_t *slotlog_add(struct slotlog *l, struct slotlog_pool *p, unsigned words)
+struct slotlog_chunk *slotlog_take(struct slotlog *l)
 {
-	struct slotlog_chunk *c = l->tail;
+	struct slotlog_chunk *head = l->head;
 
-	assert(words <= SLOTLOG_CHUNK_WORDS);
-	if (!c || c->used + words > SLOTLOG_CHUNK_WORDS) {
-		c = take(p);
-		if (l->tail)
-			l->tail->next = c;
-		else
-			l->head = c;
-		l->tail = c;
-	}
-	c->used += words;
-	return c->words + c->used - words;
+	tail_close(l);
+	*l = (struct slotlog){0};
+	return head;
 }
 
-void slotlog_return(struct slotlog_pool *p, struct slotlog_chunk *chunk)
+static void push(struct slotlog_pool *p, struct slotlog_chunk *chunk)
 {
 	chunk->next = __atomic_load_n(&p->returned, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(&p->returned, &chunk->next, chunk, true,
 					    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
 		;
+	p->given++;
+}
+
+void slotlog_return(struct slotlog_pool *p, struct slotlog_chunk *chunk)
+{
+	push(p, chunk);
+}
+
+void slotlog_stock(struct slotlog_pool *p, uint64_t n)
+{
+	n = n < SLOTLOG_STOCK ? n : SLOTLOG_STOCK;
+	while (p->given - __atomic_load_n(&p->taken, __ATOMIC_RELAXED) < n) {
+		struct slotlog_chunk *c = chunk_make(p);
+
+		memset(c->words, 0, sizeof(c->words)); /* the pages are there from now on */
+		push(p, c);
+	}
 }
 
 void slotlog_trim(struct slotlog_pool *p, unsigned n)
 {
-	while (n-- && p->bytes > (uint64_t)SLOTLOG_KEEP * SLOTLOG_CHUNK) {
+	while (n-- && __atomic_load_n(&p->bytes, __ATOMIC_RELAXED) >
+			      (uint64_t)SLOTLOG_KEEP * SLOTLOG_CHUNK) {
 		struct slotlog_chunk *c = spare(p);
 
 		if (!c)
 			return;
-		count(p, -(uint64_t)sizeof(*c));
+		__atomic_fetch_sub(&p->bytes, sizeof(*c), __ATOMIC_RELAXED);
 		free(c);
 	}
 }
 
 void slotlog_drop(struct slotlog *l, struct slotlog_pool *p)
 {
-	if (!l->head)
+	struct slotlog_chunk *tail = l->tail, *head;
+	uint64_t n = l->n;
+
+	head = slotlog_take(l);
+	if (!head)
 		return;
-	l->tail->next = p->spare;
-	p->spare = l->head;
-	l->head = l->tail = NULL;
+	__atomic_store_n(&p->taken, p->taken - n, __ATOMIC_RELAXED);
+	tail->next = p->spare;
+	p->spare = head;
 }
 
 void slotlog_pool_fini(struct slotlog_pool *p)

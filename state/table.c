@@ -236,11 +236,25 @@ static void busy_end(struct snap *s)
 	STATE_STEP();
 }
 
+static ALWAYS_INLINE uint64_t saved_bit(const struct place *p)
+{
+	return UINT64_C(1) << p->slot;
+}
+
+static ALWAYS_INLINE void log_slot(struct table *t, struct group *g, const struct place *p)
+{
+	const uint64_t *slot = segment_slot(&t->shape, p->bucket, p->slot);
+	uint64_t *to = slotlog_add(&g->log, &t->snap->chunks, t->shape.slot_words);
+
+	/* Two or three words, mostly: a call of memcpy() would cost more than they do. */
+	for (unsigned i = 0; i < t->shape.slot_words; i++)
+		to[i] = word_load(slot + i);
+}
+
 static __attribute__((noinline)) void save_slot(struct table *t, const struct place *p,
 						bool occupied)
 {
 	struct group *g = &t->groups[p->segment->group];
-	uint64_t bit = UINT64_C(1) << p->slot;
 	uint64_t number = (uint64_t)t->snap->cur << 32;
 	uint64_t sv;
 
@@ -250,13 +264,12 @@ static __attribute__((noinline)) void save_slot(struct table *t, const struct pl
 	sv = __atomic_load_n(&p->bucket->sv, __ATOMIC_RELAXED);
 	if (sv >> 32 != t->snap->cur)
 		sv = number;
-	else if (sv & bit)
+	else if (sv & saved_bit(p))
 		return;
 	if (occupied)
-		memcpy(slotlog_add(&g->log, &t->snap->chunks, t->shape.slot_words),
-		       segment_slot(&t->shape, p->bucket, p->slot), t->shape.slot_words * 8);
+		log_slot(t, g, p);
 	STATE_STEP();
-	__atomic_store_n(&p->bucket->sv, sv | bit, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->bucket->sv, sv | saved_bit(p), __ATOMIC_RELEASE);
 	words_fence_release();
 	STATE_STEP();
 }
@@ -265,6 +278,50 @@ static ALWAYS_INLINE void before_change(struct table *t, const struct place *p, 
 {
 	if (__builtin_expect(t->snap->active && p->segment->born != t->snap->cur, 0))
 		save_slot(t, p, occupied);
+}
+
+/* Steps 1 to 3 for the places of a window: bit i says that place i goes on to step 4. */
+static ALWAYS_INLINE uint64_t unsaved(const struct table *t, const struct place *places, unsigned n)
+{
+	uint32_t cur = t->snap->cur;
+	uint64_t mask = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct place *p = &places[i];
+		const struct group *g = &t->groups[p->segment->group];
+		uint32_t walked = __atomic_load_n(&g->walked, __ATOMIC_SEQ_CST);
+		uint64_t sv = __atomic_load_n(&p->bucket->sv, __ATOMIC_RELAXED);
+		uint64_t saved = (uint64_t)(sv >> 32 == cur) & sv >> p->slot;
+		uint64_t old = (uint64_t)(p->segment->born != cur) &
+			       (uint64_t)(p->segment->index >= walked);
+
+		__builtin_prefetch(g->log.at, 1);
+		mask |= (old & ~saved & 1) << i;
+		STATE_STEP();
+	}
+	return mask;
+}
+
+/* Before the caller changes the values of a window: what save_slot() does, for all of them. */
+static __attribute__((noinline)) void save_window(struct table *t, const struct place *places,
+						  unsigned n)
+{
+	uint64_t number = (uint64_t)t->snap->cur << 32;
+
+	for (uint64_t left = unsaved(t, places, n); left; left &= left - 1) {
+		const struct place *p = &places[__builtin_ctzll(left)];
+		uint64_t sv = __atomic_load_n(&p->bucket->sv, __ATOMIC_RELAXED);
+
+		if (sv >> 32 != t->snap->cur)
+			sv = number;
+		else if (sv & saved_bit(p))
+			continue; /* the same key twice in the window */
+		log_slot(t, &t->groups[p->segment->group], p);
+		STATE_STEP();
+		__atomic_store_n(&p->bucket->sv, sv | saved_bit(p), __ATOMIC_RELEASE);
+		STATE_STEP();
+	}
+	words_fence_release();
 }
 
 /* ---- one key ---- */
@@ -320,29 +377,25 @@ static bool insert(struct table *t, struct segment *s, uint64_t hash, const stru
 	return true;
 }
 
-/* The slot of a key, made if absent. False: the table had to be rearranged and may not yet. */
+/* The place of a key, made if absent; one that was there is not saved yet. False: the table had to be
+ * rearranged and may not yet. */
 static ALWAYS_INLINE bool upsert(struct table *t, uint64_t hash, const struct head *key,
-				 bool may_rearrange, uint64_t **out, bool *created,
+				 bool may_rearrange, struct place *out, bool *created,
 				 const bool key_bytes)
 {
 	struct group *g = group_at(t, hash);
 	struct segment *s = segment_of(g, hash);
-	struct place p;
 
 	*created = false;
-	if (s && find(t, s, hash, key, &p, key_bytes)) {
-		before_change(t, &p, true);
-		*out = segment_slot(&t->shape, p.bucket, p.slot) + t->shape.key_words;
+	if (s && find(t, s, hash, key, out, key_bytes))
 		return true;
-	}
-	while (!s || !insert(t, s, hash, key, &p, key_bytes)) {
+	while (!s || !insert(t, s, hash, key, out, key_bytes)) {
 		if (s && !may_rearrange)
 			return false;
 		make_room(t, g, hash);
 		s = segment_of(g, hash);
 	}
 	*created = true;
-	*out = segment_slot(&t->shape, p.bucket, p.slot) + t->shape.key_words;
 	return true;
 }
 
@@ -387,6 +440,7 @@ static ALWAYS_INLINE unsigned window(struct table *t, const int64_t *numbers,
 				     unsigned n, uint64_t **out, uint64_t *created,
 				     const bool key_bytes)
 {
+	struct place places[BACKEND_WINDOW];
 	uint64_t made = 0;
 	unsigned i;
 
@@ -398,10 +452,14 @@ static ALWAYS_INLINE unsigned window(struct table *t, const int64_t *numbers,
 		struct head key = key_bytes ? head_of_bytes(bytes[i]) : head_of_number(numbers[i]);
 		bool fresh;
 
-		if (!upsert(t, hashes[i], &key, i == 0, &out[i], &fresh, key_bytes))
+		if (!upsert(t, hashes[i], &key, i == 0, &places[i], &fresh, key_bytes))
 			break;
 		made |= (uint64_t)fresh << i;
+		out[i] = segment_slot(&t->shape, places[i].bucket, places[i].slot) +
+			 t->shape.key_words;
 	}
+	if (t->snap->active)
+		save_window(t, places, i);
 	busy_end(t->snap);
 	*created = made;
 	return i;

@@ -68,8 +68,8 @@ enum { TABLE_DEPTH_MAX = 18, TABLE_SMALL_BYTES = 512 << 10 };
 struct snap {
 	uint32_t cur;
 	bool active; /* task thread: a capture may still read */
-	struct slotlog_pool chunks;
 	struct blobs blobs;
+	struct slotlog_pool chunks __attribute__((aligned(128)));
 	uint64_t busy __attribute__((aligned(128))); /* odd: within a call that may log */
 	char fill[120];
 };
@@ -80,11 +80,11 @@ struct group {
 	uint32_t n, capacity;
 	uint8_t depth;
 	bool list_noted; /* the snapshot reads `list`: do not free it when it grows */
-	struct slotlog log;
 	/* for the reader, noted at the barrier */
 	struct segment **snap_list;
 	uint32_t nsync;
-	uint32_t walked __attribute__((aligned(128))); /* segments read; TABLE_WALKED: all */
+	struct slotlog log __attribute__((aligned(64))); /* a line of its own */
+	uint32_t walked __attribute__((aligned(128)));   /* segments read; TABLE_WALKED: all */
 	char fill[124];
 };
 

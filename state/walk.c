@@ -6,6 +6,9 @@
 
 #include "state/head.h"
 
+/* Chunks made ready for the log: up to a sixteenth of the table. */
+enum { STOCK_SHARE = 16 };
+
 enum { COPY_WORDS = SEGMENT_SLOTS * (BLOCK_WORDS_MAX + 2) };
 
 void table_walk_init(struct table_walk *w, struct table *t)
@@ -59,27 +62,60 @@ static unsigned occupied_slots(const struct bucket *b)
 	return ~segment_match_swar(word_load(head), word_load(head + 1), 0) & SEGMENT_SLOT_MASK;
 }
 
-static void read_bucket(const struct table *t, struct bucket *b, struct block *out)
+/* Copy the occupied slots that are not saved to `copy`, one behind the other; which ones. */
+static unsigned copy_slots(const struct table *t, const struct bucket *b, uint64_t *copy)
 {
-	uint64_t copy[COPY_WORDS];
-	uint32_t cur = t->snap->cur;
-	unsigned words = t->shape.slot_words;
-	unsigned take = wanted(b, SEGMENT_SLOT_MASK, cur);
+	unsigned take = wanted(b, SEGMENT_SLOT_MASK, t->snap->cur);
 
 	STATE_STEP();
 	take &= occupied_slots(b);
 	STATE_STEP();
 	for (unsigned m = take; m; m &= m - 1) {
-		unsigned j = (unsigned)__builtin_ctz(m);
-		const uint64_t *slot = segment_slot(&t->shape, b, j);
+		const uint64_t *slot =
+			b->slots + (size_t)(unsigned)__builtin_ctz(m) * t->shape.slot_words;
 
-		for (unsigned i = 0; i < words; i++)
-			copy[j * words + i] = word_load(slot + i);
+		for (unsigned i = 0; i < t->shape.slot_words; i++)
+			*copy++ = word_load(slot + i);
 		STATE_STEP();
 	}
 	words_fence_acquire();
-	for (unsigned m = wanted(b, take, cur); m; m &= m - 1)
-		emit(t, copy + (size_t)(unsigned)__builtin_ctz(m) * words, out);
+	return take;
+}
+
+/* A slot of words alone is a row as it is: copied to where it goes, the block shortened if the
+ * second look says that slots were saved meanwhile. */
+static void read_rows(const struct table *t, struct bucket *b, struct block *out)
+{
+	unsigned words = t->shape.slot_words;
+	uint64_t *rows = block_room(out, SEGMENT_SLOTS), *to = rows;
+	unsigned take = copy_slots(t, b, rows);
+	unsigned keep = wanted(b, take, t->snap->cur);
+
+	if (__builtin_expect(keep != take, 0)) {
+		for (unsigned m = take; m; m &= m - 1, rows += words)
+			if (keep & m & -m) {
+				memmove(to, rows, (size_t)words * 8);
+				to += words;
+			}
+	}
+	out->rows += (uint32_t)__builtin_popcount(keep);
+	STATE_STEP();
+}
+
+static void read_bucket(const struct table *t, struct bucket *b, struct block *out)
+{
+	uint64_t copy[COPY_WORDS], *at = copy;
+	unsigned take, keep;
+
+	if (!t->layout.key_bytes && !t->layout.value_bytes) {
+		read_rows(t, b, out);
+		return;
+	}
+	take = copy_slots(t, b, copy);
+	keep = wanted(b, take, t->snap->cur);
+	for (unsigned m = take; m; m &= m - 1, at += t->shape.slot_words)
+		if (keep & m & -m)
+			emit(t, at, out);
 	STATE_STEP();
 }
 
@@ -114,9 +150,8 @@ static void take_log(struct table_walk *w, struct group *g)
 		sched_yield();
 	}
 	w->logging = true;
-	w->chunk = g->log.head;
+	w->chunk = slotlog_take(&g->log);
 	w->chunk_at = 0;
-	g->log.head = g->log.tail = NULL;
 }
 
 static bool read_log(struct table_walk *w, struct block *out)
@@ -143,6 +178,7 @@ bool table_walk_next(struct table_walk *w, struct block *out)
 	struct table *t = w->table;
 	uint32_t n = t->range.end - t->range.first;
 
+	slotlog_stock(&t->snap->chunks, t->bytes / STOCK_SHARE / SLOTLOG_CHUNK);
 	for (; w->group < n; w->group++) {
 		struct group *g = &t->groups[w->group];
 

@@ -66,6 +66,17 @@ static const struct option table[] = {
 	 .type = OPTION_TEXT,
 	 .value = "DIR",
 	 .help = "scratch space of workers, created if missing"},
+	{.key = "localCopies",
+	 .flag = "--local-copies",
+	 .type = OPTION_BOOL,
+	 .fallback = "true",
+	 .help = "keep the newest snapshots of this machine's tasks in the work directory, too, and "
+		 "restore from there where possible"},
+	{.key = "localCopyBytes",
+	 .flag = "--local-copy-bytes",
+	 .type = OPTION_SIZE,
+	 .fallback = "4GiB",
+	 .help = "room for them; what does not fit is restored from checkpoint storage"},
 	{.key = "filesRoot",
 	 .flag = "--files-root",
 	 .type = OPTION_TEXT,
@@ -83,6 +94,11 @@ static const struct option table[] = {
 	 .fallback = "info",
 	 .choices = levels,
 	 .help = "how much to log"},
+	{.key = "metricsInterval",
+	 .type = OPTION_DURATION,
+	 .fallback = "0ms",
+	 .max = 60000,
+	 .help = "how often workers log a line of counters; 0ms: never"},
 	{.key = "memory",
 	 .flag = "--memory",
 	 .type = OPTION_SIZE,
@@ -249,8 +265,13 @@ static json_t *worker_settings(const struct taskmanager *tm)
 	json_t *s = json_object();
 	json_object_set_new(s, "filesRoot", json_string(tm->files_root));
 	json_object_set_new(s, "logLevel", json_string(options_text(o, "logLevel")));
+	json_object_set_new(s, "metricsMs",
+			    json_integer((json_int_t)options_ms(o, "metricsInterval")));
 	if (options_text(o, "workDir"))
 		json_object_set_new(s, "workDir", json_string(options_text(o, "workDir")));
+	if (options_text(o, "workDir") && options_bool(o, "localCopies"))
+		json_object_set_new(s, "localCopyBytes",
+				    json_integer((json_int_t)options_bytes(o, "localCopyBytes")));
 	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
 		if (options_text(o, passed[i][0]))
 			json_object_set_new(s, passed[i][1],

@@ -76,6 +76,7 @@ struct worker {
 	struct task_port port;
 	struct killpoint killpoint;
 	struct storage *storage;
+	struct local *local; /* owns; NULL: none */
 	struct uploader *uploader;
 	struct restore restore;
 	bool restoring;
@@ -92,6 +93,7 @@ struct worker {
 	unsigned n_pending;
 	struct pending_socket *pending; /* owns: sockets that came before `run` */
 	_Atomic uint64_t leader_seen_ns;
+	uint64_t metrics_ns, metrics_due_ns; /* interval of the metrics lines; 0: none */
 	pthread_mutex_t lock;
 	struct note *first, *last; /* under the lock */
 	int exit_status;
@@ -119,6 +121,44 @@ static uint64_t setting_u64(const struct worker *w, const char *name, uint64_t f
 
 	return json_is_integer(v) && json_integer_value(v) > 0 ? (uint64_t)json_integer_value(v)
 							       : fallback;
+}
+
+/* ---- metrics lines, for who measures: setting metricsMs ---- */
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* One line: rows that the tasks have taken so far, and the CPU time of this process. `event` says
+ * what happened at that moment. */
+static void metrics_line(const struct worker *w, const char *event, uint64_t checkpoint,
+			 uint64_t sync_us)
+{
+	uint64_t rows = 0;
+
+	if (!w->metrics_ns)
+		return;
+	for (unsigned i = 0; i < w->d.n_tasks; i++)
+		rows += atomic_load_explicit(&w->d.tasks[i]->rows_in, memory_order_relaxed);
+	log_line(LOG_LEVEL_INFO,
+		 "metrics job=%s us=%" PRIu64 " rows=%" PRIu64 " cpuUs=%" PRIu64
+		 " event=%s ckpt=%" PRIu64 " syncUs=%" PRIu64,
+		 w->config.job.hex, clock_ns() / 1000, rows, cpu_ns() / 1000, event, checkpoint,
+		 sync_us);
+}
+
+static void metrics_tick(struct worker *w)
+{
+	uint64_t now_ns = clock_ns();
+
+	if (!w->metrics_ns || !w->execs || now_ns < w->metrics_due_ns)
+		return;
+	w->metrics_due_ns = now_ns + w->metrics_ns;
+	metrics_line(w, "tick", 0, 0);
 }
 
 /* ---- notes ---- */
@@ -315,8 +355,8 @@ static void *starter_main(void *arg)
 			json_string_value(json_object_get(w->restore_json, "manifest"));
 		const char *checksum =
 			json_string_value(json_object_get(w->restore_json, "checksum"));
-		code = manifest ? restore_load(w->storage, manifest, checksum ? checksum : "",
-					       &w->restore, &n->err)
+		code = manifest ? restore_load(w->storage, w->local, manifest,
+					       checksum ? checksum : "", &w->restore, &n->err)
 				: err_set(&n->err, ERR_INVALID, "run: restore has no manifest");
 	}
 	if (code == ERR_OK)
@@ -347,6 +387,15 @@ static enum errc storage_start(struct worker *w, struct err *e)
 	return storage_open(&c, &w->storage, e);
 }
 
+static void local_start(struct worker *w)
+{
+	const char *dir = setting(w, "workDir", NULL);
+
+	if (dir)
+		w->local = local_create(dir, setting_u64(w, "localCopyBytes", 0), &w->config.job,
+					w->config.region);
+}
+
 static void uploader_start(struct worker *w)
 {
 	const struct deploy_peer *me = &w->d.peers[w->d.me];
@@ -354,6 +403,7 @@ static void uploader_start(struct worker *w)
 	char *file = mem_printf("%u-%u-%s-%.8s", w->config.region, w->config.attempt.v, me->tm,
 				me->instance);
 	struct uploader_config c = {.storage = w->storage,
+				    .local = w->local,
 				    .n_tasks = w->d.n_tasks,
 				    .folder = folder,
 				    .file = file,
@@ -432,6 +482,7 @@ static void on_prepare(struct worker *w, struct control_command_msg *m)
 	w->config.memory_bytes = setting_u64(w, "memoryBytes", MEMORY_DEFAULT);
 	w->config.flush_ns = setting_u64(w, "flushMs", 1) * 1000000;
 	w->config.align_limit_ns = setting_u64(w, "alignmentLimitMs", 0) * 1000000;
+	w->metrics_ns = setting_u64(w, "metricsMs", 0) * 1000000;
 	enum errc code = deploy_prepare(&w->d, &w->config, m->spec, m->subtasks, &e);
 	if (code == ERR_OK)
 		code = storage_start(w, &e);
@@ -439,6 +490,7 @@ static void on_prepare(struct worker *w, struct control_command_msg *m)
 		failed(w, &e, NULL);
 		return;
 	}
+	local_start(w);
 	sm_move(&w->sm, PREPARED, "prepared");
 	report_plain(w, CONTROL_REPORT_PREPARED, 0);
 }
@@ -475,6 +527,8 @@ static void on_checkpoint(struct worker *w, const struct control_command_msg *m,
 		return;
 	if (kind == TASK_TRIGGER && sm_state(&w->sm) == STARTING)
 		return; /* nothing runs here yet: the leader triggers after `running` */
+	if (kind == TASK_TRIGGER)
+		metrics_line(w, "triggered", m->checkpoint.v, 0);
 	if (kind == TASK_ABORT && w->uploader)
 		uploader_abort(w->uploader, m->checkpoint.v);
 	if (kind == TASK_COMPLETE && w->uploader)
@@ -589,12 +643,34 @@ static void at_end_check(struct worker *w)
 		report_plain(w, CONTROL_REPORT_AT_END, 0);
 }
 
+/* With where its state came from. */
+static void report_running(struct worker *w)
+{
+	struct control_report_msg m = report_of(w, CONTROL_REPORT_RUNNING);
+
+	if (w->restoring) {
+		uint64_t local = atomic_load(&w->restore.tally.local_bytes);
+		uint64_t storage = atomic_load(&w->restore.tally.storage_bytes);
+		size_t copies = restore_copies(&w->restore);
+		log_line(LOG_LEVEL_INFO,
+			 "job=%s attempt=%u restored ckpt=%" PRIu64 ": %" PRIu64
+			 " bytes from %zu local copies, %" PRIu64 " from storage",
+			 w->config.job.hex, w->config.attempt.v, w->restore.checkpoint.v, local,
+			 copies, storage);
+		m.stats = json_pack("{s:I,s:I,s:I}", "localCopies", (json_int_t)copies,
+				    "localBytes", (json_int_t)local, "storageBytes",
+				    (json_int_t)storage);
+	}
+	report(w, &m);
+	json_decref(m.stats);
+}
+
 static void on_opened(struct worker *w)
 {
 	if (++w->n_opened < w->d.n_tasks || sm_state(&w->sm) != STARTING)
 		return;
 	sm_move(&w->sm, RUNNING, "all tasks run");
-	report_plain(w, CONTROL_REPORT_RUNNING, 0);
+	report_running(w);
 	at_end_check(w);
 	/* Commit what the restored state holds as pre-committed, and what completed since. */
 	if (w->restore.checkpoint.v > w->newest.v)
@@ -658,6 +734,7 @@ static void on_snapshot(struct worker *w, const struct snapshot_result *r)
 		report(w, &m);
 		return;
 	}
+	metrics_line(w, "acked", m.checkpoint.v, r->sync_us);
 	killpoint_pass(&w->killpoint, "worker.ack");
 	m.object = object_json(r);
 	m.stats = json_pack("{s:I,s:I,s:I,s:I,s:I}", "syncUs", (json_int_t)r->sync_us, "asyncMs",
@@ -754,10 +831,14 @@ static void loop(struct worker *w)
 				      {.fd = w->waker.fd, .events = POLLIN},
 				      {.fd = w->wire.sockets, .events = POLLIN}};
 		waker_prepare(&w->waker);
-		(void)poll(p, 3, notes_wait(w) ? 0 : -1);
+		(void)poll(p, 3,
+			   notes_wait(w)   ? 0
+			   : w->metrics_ns ? (int)(w->metrics_ns / 1000000)
+					   : -1);
 		waker_cancel(&w->waker);
 		if (p[1].revents)
 			waker_drain(&w->waker);
+		metrics_tick(w);
 		notes_run(w);
 		if (p[2].revents)
 			sockets_run(w);
@@ -808,6 +889,7 @@ static void worker_fini(struct worker *w)
 		close(w->pending[i].fd);
 	storage_close(w->storage);
 	restore_fini(&w->restore);
+	local_destroy(w->local);
 	json_decref(w->settings);
 	json_decref(w->restore_json);
 	wire_fini(&w->wire);

@@ -117,7 +117,9 @@ struct control_report_msg {
 	                             peer or connection lost, storage unavailable) */
 	bool corrupt;            /* failed: a snapshot object could not be read: the job stops */
 	json_t *object;  /* ack: null or {"path","bytes","checksum"} and what the manifest needs */
-	json_t *stats;   /* ack: {"syncUs","asyncMs","alignmentMs","bytes","records"...} */
+	json_t *stats;   /* ack: {"syncUs","asyncMs","alignmentMs","bytes","records"...};
+	                    running: null, or after a restore where its state came from:
+	                    {"localCopies","localBytes","storageBytes"} */
 	uint64_t digest; /* beat */
 	char address[128]; /* prepared: "ip:port" */
 	char text[1024];

@@ -559,8 +559,11 @@ static void worker_state(struct agent_turn *t, struct agent_item *it,
 	snprintf(it->c.address, sizeof(it->c.address), "%s", t->c->options.data_address);
 	item_move(t, it, next, "its worker says so");
 	struct control_report_msg *out = report(t, it, r->kind);
-	if (out)
-		snprintf(out->address, sizeof(out->address), "%s", it->c.address);
+	if (!out)
+		return;
+	snprintf(out->address, sizeof(out->address), "%s", it->c.address);
+	if (running)
+		out->stats = json_incref(r->stats);
 }
 
 static void worker_decline(struct agent_turn *t, struct agent_item *it,

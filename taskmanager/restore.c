@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "base/json.h"
@@ -42,6 +43,7 @@ static enum errc object_parse(const json_t *o, struct restore_object *out, struc
 		return err_set(e, ERR_INVALID, "objects[].checksum: not 16 hexadecimal digits");
 	out->path = mem_text(path);
 	out->bytes = (uint64_t)bytes;
+	out->copy = -1;
 	return ERR_OK;
 }
 
@@ -96,10 +98,10 @@ static enum errc manifest_parse(json_t *doc, struct restore *r, struct err *e)
 	return ERR_OK;
 }
 
-enum errc restore_load(struct storage *s, const char *manifest, const char *checksum,
-		       struct restore *out, struct err *e)
+enum errc restore_load(struct storage *s, struct local *local, const char *manifest,
+		       const char *checksum, struct restore *out, struct err *e)
 {
-	struct restore r = {.storage = s};
+	struct restore r = {.storage = s, .local = local};
 	struct buf b = {0};
 	json_t *doc = NULL;
 	uint64_t want;
@@ -121,14 +123,28 @@ enum errc restore_load(struct storage *s, const char *manifest, const char *chec
 		restore_fini(&r);
 		return err_wrap(e, code, "manifest %s", manifest);
 	}
+	for (size_t i = 0; i < r.n_objects; i++)
+		r.objects[i].copy = local_open_copy(local, r.objects[i].path, r.objects[i].bytes);
 	*out = r;
 	return ERR_OK;
 }
 
+size_t restore_copies(const struct restore *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_objects; i++)
+		n += r->objects[i].copy >= 0;
+	return n;
+}
+
 void restore_fini(struct restore *r)
 {
-	for (size_t i = 0; i < r->n_objects; i++)
+	for (size_t i = 0; i < r->n_objects; i++) {
 		free(r->objects[i].path);
+		if (r->objects[i].copy >= 0)
+			close(r->objects[i].copy);
+	}
 	for (size_t i = 0; i < r->n_ops; i++)
 		free(r->ops[i].uid);
 	free(r->objects);
@@ -148,18 +164,32 @@ const struct restore_op *restore_find(const struct restore *r, const char *uid)
 
 struct ranged {
 	struct object_source source; /* first */
-	struct storage *storage;
-	const char *path;
+	struct restore *restore;
+	const struct restore_object *object;
 };
+
+static enum errc copy_read(struct ranged *r, uint64_t offset, void *data, size_t len, struct err *e)
+{
+	if (!local_read(r->object->copy, data, len, offset))
+		return err_set(e, ERR_CORRUPT, "%s: its local copy cannot be read",
+			       r->object->path);
+	atomic_fetch_add(&r->restore->tally.local_bytes, len);
+	return ERR_OK;
+}
 
 static enum errc ranged_read(struct object_source *s, uint64_t offset, void *data, size_t len,
 			     struct err *e)
 {
 	struct ranged *r = (struct ranged *)(void *)s;
-	enum errc code = storage_get_range(r->storage, r->path, offset, data, len, e);
 
+	if (r->object->copy >= 0)
+		return copy_read(r, offset, data, len, e);
+	enum errc code =
+		storage_get_range(r->restore->storage, r->object->path, offset, data, len, e);
+	if (code == ERR_OK)
+		atomic_fetch_add(&r->restore->tally.storage_bytes, len);
 	return code == ERR_NOTFOUND
-		       ? err_set(e, ERR_CORRUPT, "%s: the object does not exist", r->path)
+		       ? err_set(e, ERR_CORRUPT, "%s: the object does not exist", r->object->path)
 		       : code;
 }
 
@@ -277,10 +307,10 @@ static void share_fini(struct share *s)
 	}
 }
 
-static enum errc object_read(const struct restore *r, const struct restore_object *o,
+static enum errc object_read(struct restore *r, const struct restore_object *o,
 			     struct share *shares, unsigned n, struct err *e)
 {
-	struct ranged source = {{ranged_read, o->path, o->bytes}, r->storage, o->path};
+	struct ranged source = {{ranged_read, o->path, o->bytes}, r, o};
 	struct object_reader *reader = NULL;
 
 	enum errc code = object_reader_open(&source.source, o->checksum, &reader, e);
@@ -291,12 +321,17 @@ static enum errc object_read(const struct restore *r, const struct restore_objec
 			code = lists_read(&shares[i], reader, e);
 	}
 	object_reader_close(reader);
+	if (code == ERR_CORRUPT && o->copy >= 0) {
+		struct err inner = *e;
+		local_forget(r->local, o->path);
+		code = err_set(e, ERR_UNAVAILABLE, "local copy: %s", inner.text);
+	}
 	return code;
 }
 
 enum errc restore_task(void *owner, struct task *t, struct err *e)
 {
-	const struct restore *r = owner;
+	struct restore *r = owner;
 	unsigned n = t->chain.n;
 	struct share *shares = mem_array(n, sizeof(*shares));
 	enum errc code = ERR_OK;

@@ -15,6 +15,7 @@ struct opened {
 	bool over; /* reported, or given up: parts that still come are dropped */
 	struct batch_barrier barrier;
 	struct storage_upload *upload; /* NULL until there is something to write */
+	struct local_copy *copy;       /* NULL: none is made */
 	struct object_writer *writer;
 	uint32_t n_parts;
 	uint64_t began_ns;
@@ -36,6 +37,8 @@ struct uploader {
 	/* the thread's */
 	struct opened open[SNAPSHOT_OPEN_MAX];
 	struct block block;
+	uint64_t local_completed; /* as told to the local copies */
+	unsigned local_aborted;
 };
 
 static uint64_t clock_ns(void)
@@ -78,6 +81,7 @@ static enum errc sink_write(struct object_sink *s, const void *data, size_t len,
 {
 	struct opened *o = (struct opened *)(void *)s;
 
+	local_write(o->copy, data, len);
 	return storage_put_write(o->upload, data, len, e);
 }
 
@@ -85,8 +89,10 @@ static void opened_drop(struct opened *o)
 {
 	object_writer_destroy(o->writer);
 	storage_put_abort(o->upload);
+	local_abort(o->copy);
 	o->writer = NULL;
 	o->upload = NULL;
+	o->copy = NULL;
 	o->over = true;
 }
 
@@ -101,6 +107,8 @@ static enum errc opened_begin(struct uploader *u, struct opened *o, struct err *
 		return err_set(e, ERR_LIMIT, "the object's name is too long");
 	o->sink.write = sink_write;
 	enum errc code = storage_put_begin(u->config.storage, o->result.path, &o->upload, e);
+	if (code == ERR_OK)
+		o->copy = local_begin(u->config.local, o->result.path);
 	if (code == ERR_OK)
 		code = object_writer_create(&o->sink, &o->writer, e);
 	return code;
@@ -198,6 +206,10 @@ static enum errc opened_commit(struct opened *o, struct err *e)
 		code = storage_put_commit(o->upload, e);
 		o->upload = NULL;
 	}
+	if (code == ERR_OK) {
+		local_commit(o->copy);
+		o->copy = NULL;
+	}
 	return code;
 }
 
@@ -270,6 +282,26 @@ static void part_take(struct uploader *u, struct snapshot_part *p)
 	snapshot_part_destroy(p);
 }
 
+/* What no restart can need any more. */
+static void copies_tidy(struct uploader *u)
+{
+	uint64_t aborted[SNAPSHOT_OPEN_MAX];
+	unsigned n = 0;
+
+	pthread_mutex_lock(&u->lock);
+	uint64_t completed = u->completed;
+	if (u->n_aborted - u->local_aborted > SNAPSHOT_OPEN_MAX)
+		u->local_aborted = u->n_aborted - SNAPSHOT_OPEN_MAX;
+	while (u->local_aborted < u->n_aborted)
+		aborted[n++] = u->aborted[u->local_aborted++ % SNAPSHOT_OPEN_MAX];
+	pthread_mutex_unlock(&u->lock);
+	for (unsigned i = 0; i < n; i++)
+		local_drop(u->config.local, aborted[i]);
+	if (completed > u->local_completed)
+		local_complete(u->config.local, completed);
+	u->local_completed = completed;
+}
+
 /* Objects that nobody wants any more, while no part comes. */
 static void sweep(struct uploader *u)
 {
@@ -297,6 +329,7 @@ static void *thread_main(void *arg)
 		if (p)
 			part_take(u, p);
 		sweep(u);
+		copies_tidy(u);
 	}
 	return NULL;
 }

@@ -12,6 +12,9 @@
  * nothing in storage is ever deleted from here. Objects of the newest SNAPSHOT_OPEN_MAX checkpoints
  * are open at once; the oldest is dropped for a newer one.
  *
+ * Beside the object a copy is kept on this machine (local.h), for as long as a restart could need
+ * it; what becomes of the copy never matters to the checkpoint.
+ *
  * A storage failure ends this checkpoint only (declined, external); the next one tries anew.
  *
  * Ownership: parts pass to the uploader. Threads: all calls from any thread; `done` is called on
@@ -28,6 +31,7 @@
 #include "state/object.h"
 #include "state/storage.h"
 #include "taskmanager/batch.h"
+#include "taskmanager/local.h"
 #include "taskmanager/op.h"
 
 enum { SNAPSHOT_OPEN_MAX = 16 };
@@ -69,6 +73,7 @@ struct uploader;
 
 struct uploader_config {
 	struct storage *storage; /* borrows */
+	struct local *local;     /* borrows; NULL: no copies are kept on this machine */
 	uint32_t n_tasks;
 	/* The object's name is "<folder>/chk-<id>/<file>-e<epoch>.snap". Copied. */
 	const char *folder, *file;

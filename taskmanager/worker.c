@@ -88,6 +88,7 @@ struct worker {
 	uint64_t *committed; /* owns; per task */
 	uint64_t committed_said;
 	bool running_said;
+	bool job_over; /* no attempt follows */
 	pthread_t starter;
 	bool starter_started, starter_done;
 	unsigned n_pending;
@@ -542,6 +543,8 @@ static void on_checkpoint(struct worker *w, const struct control_command_msg *m,
 static void end_now(struct worker *w)
 {
 	report_plain(w, CONTROL_REPORT_ENDED, 0);
+	if (w->job_over)
+		local_drop_all(w->local);
 	w->over = true;
 }
 
@@ -551,6 +554,7 @@ static void on_end(struct worker *w, const struct control_command_msg *m)
 
 	if (was == ENDING)
 		return;
+	w->job_over = m->kind == CONTROL_FINISH || m->terminal;
 	sm_move(&w->sm, ENDING, m->kind == CONTROL_FINISH ? "finish" : "cancel");
 	log_line(LOG_LEVEL_INFO, "job=%s attempt=%u ends: %s", w->config.job.hex,
 		 w->config.attempt.v, m->kind == CONTROL_FINISH ? "finished" : m->text);
@@ -657,9 +661,9 @@ static void report_running(struct worker *w)
 			 " bytes from %zu local copies, %" PRIu64 " from storage",
 			 w->config.job.hex, w->config.attempt.v, w->restore.checkpoint.v, local,
 			 copies, storage);
-		m.stats = json_pack("{s:I,s:I,s:I}", "localCopies", (json_int_t)copies,
-				    "localBytes", (json_int_t)local, "storageBytes",
-				    (json_int_t)storage);
+		m.stats =
+			json_pack("{s:I,s:I,s:I}", "localCopies", (json_int_t)copies, "localBytes",
+				  (json_int_t)local, "storageBytes", (json_int_t)storage);
 	}
 	report(w, &m);
 	json_decref(m.stats);

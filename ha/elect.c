@@ -157,7 +157,7 @@ static void begin_anew(struct elect *e, const char *why, struct elect_effects *o
 	forget_op(e);
 	e->renew_token = 0;
 	e->lease_unsettled = true;
-	e->epoch = 0;
+	e->epoch = MUTANT_REQUEUE_KEEPS_EPOCH ? e->epoch : 0;
 	e->deadline_ms = 0;
 	no_pause(e);
 	move(e, ELECT_STARTING, why, out);
@@ -415,7 +415,8 @@ static void enqueued(struct elect *e, const struct elect_event *ev, struct elect
 		pause(e, ev->now_ms);
 		return;
 	}
-	e->epoch = epoch;
+	if (!MUTANT_REQUEUE_KEEPS_EPOCH || e->epoch == 0)
+		e->epoch = epoch;
 	e->queued_once = true;
 	no_pause(e);
 	move(e, ELECT_FOLLOWING, "queued", out);
@@ -491,6 +492,10 @@ static void queue_step(struct elect *e, uint64_t now, struct elect_effects *out)
 	unsigned place = own_place(e);
 	if (place == 0 && e->n_queue) {
 		move(e, ELECT_BARRIER, "nobody before us", out);
+		if (MUTANT_ACT_BEFORE_BARRIER && now < e->deadline_ms) {
+			move(e, ELECT_LEADING, "no barrier", out);
+			return;
+		}
 	} else if (place < e->n_queue && all_before_are_dead(e, place)) {
 		move(e, ELECT_TAKING, "all before us are dead", out);
 		start(e, ELECT_OP_TAKE, place, out);

@@ -108,6 +108,7 @@ void api_not_leading(struct jm_node *n)
 			reply_later(n->w, x->request, "this JobManager does not lead any more");
 			break;
 		case WAIT_BARRIER:
+		case WAIT_OPENED:
 			pass_on(n, x->request, x->match->route->repeatable, NULL);
 			break;
 		}
@@ -155,6 +156,39 @@ static bool behind_barrier(struct jm_node *n, struct world_request *r, const str
 
 /* ---- one job ---- */
 
+/* In the store, and not opened: quarantined, or its turn comes in a moment. */
+static void not_opened(struct jm_node *n, struct world_request *r, const struct route_match *m,
+		       const struct jm_held_view *held)
+{
+	if (held->held) {
+		reply_json(n->w, r, 200, show_held(n, held));
+		return;
+	}
+	struct waiting *x = waiting_add(n, r, WAIT_OPENED);
+	x->match = mem_copy(m, sizeof(*m));
+	x->job = held->job;
+}
+
+static struct waiting *next_opened(struct jm_node *n)
+{
+	struct jm_held_view held;
+	list_each (struct waiting, x, &n->waiting, hook)
+		if (x->kind == WAIT_OPENED && (!jm_view_held(n->jm, &x->job, &held) || held.held))
+			return x;
+	return NULL;
+}
+
+void api_opened(struct jm_node *n)
+{
+	struct waiting *x;
+	while (node_leads(n) && (x = next_opened(n)) != NULL) {
+		struct world_request *r = x->request;
+		struct route_match m = *x->match;
+		waiting_drop(x);
+		m.route->handle(n, r, &m);
+	}
+}
+
 static void not_found(struct jm_node *n, struct world_request *r, const struct route_match *m)
 {
 	struct jm_cluster_view c;
@@ -176,7 +210,11 @@ static bool find_job(struct jm_node *n, struct world_request *r, const struct ro
 		return false;
 	}
 	if (!jm_view_job(n->jm, &id, out) || !out->accepted) {
-		not_found(n, r, m);
+		struct jm_held_view held;
+		if (jm_view_held(n->jm, &id, &held))
+			not_opened(n, r, m, &held);
+		else
+			not_found(n, r, m);
 		return false;
 	}
 	return !out->terminal || !behind_barrier(n, r, m);
@@ -292,6 +330,20 @@ static void on_patch(void *owner, struct world_request *r, const struct route_ma
 		cancel(n, r, m);
 	else
 		reply_error(n->w, r, 400, "mode: must be cancel, is \"%s\"", mode);
+}
+
+static void on_release(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct err e = {0};
+	struct jm_event ev = {.kind = JM_RELEASE};
+	if (job_id_parse(m->params[0], &ev.job, &e)) {
+		reply_error(n->w, r, 400, "job id: %s", e.text);
+		return;
+	}
+	struct waiting *x = waiting_add(n, r, WAIT_CANCEL);
+	ev.token = x->token;
+	node_step(n, &ev);
 }
 
 static void on_yarn_cancel(void *owner, struct world_request *r, const struct route_match *m)
@@ -456,6 +508,8 @@ const struct route api_routes[] = {
 	{"GET", "/v1/jobs/:id", on_job, false, true, "one job: vertices, tasks, plan"},
 	{"PATCH", "/v1/jobs/:id", on_patch, false, true,
 	 "mode=cancel: cancel it; 202 once that is durable"},
+	{"POST", "/v1/jobs/:id/release", on_release, false, true,
+	 "try a quarantined job again now"},
 	{"GET", "/v1/jobs/:id/yarn-cancel", on_yarn_cancel, false, true,
 	 "the same, for dashboards"},
 	{"GET", "/v1/jobs/:id/status", on_status, false, true, "its state alone"},

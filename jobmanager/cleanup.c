@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "jobmanager/doc.h"
 #include "jobmanager/jm.h"
+#include "jobmanager/moments.h"
 
 static const struct sm_state states[] = {
 	[CLEANUP_WAITING] = {"WAITING", SM_TO(CLEANUP_READING)},
@@ -147,6 +148,7 @@ static void start(struct entry *e, enum jm_effect_kind kind, const char *key, ui
 	snprintf(effect->key, sizeof(effect->key), "%s", key);
 	if (kind == JM_DECIDE) {
 		effect->revision = e->revision;
+		effect->moments = 1U << MOMENT_CLEANUP;
 		effects_op(effect, key, NULL);
 	}
 }

@@ -30,6 +30,7 @@ enum jm_effect_kind {
 	JM_BLOB_REMOVE, /* remove all objects below a prefix (list, remove); JM_BLOB_DONE */
 	JM_REPLY,       /* answer a request; `token` is the request's */
 	JM_TRACE,       /* one line for the log */
+	JM_MOMENT,      /* a test or drill may have this process killed here; `key` names it */
 	JM_EFFECT_COUNT
 };
 
@@ -52,6 +53,7 @@ struct jm_effect {
 	unsigned n_absent;
 	struct jm_op *ops; /* decide; owns */
 	unsigned n_ops;
+	unsigned moments;      /* decide: bits of enum moment, passed once it is confirmed */
 	uint64_t registration; /* command, close stream */
 	uint64_t stream;       /* command, close stream: token of the JM_TM_REGISTER event */
 	struct control_command_msg *command; /* owns */

@@ -57,6 +57,33 @@ bool jm_view_job(const struct jm *jm, const struct job_id *id, struct jm_job_vie
 	return job != NULL;
 }
 
+/* ---- jobs that are not opened ---- */
+
+size_t jm_view_helds(const struct jm *jm)
+{
+	return jm->quarantine.n_docs;
+}
+
+void jm_view_held_at(const struct jm *jm, size_t index, struct jm_held_view *out)
+{
+	const struct quarantine_doc *d = &jm->quarantine.docs[index];
+	int64_t since = quarantine_held_since(&jm->quarantine, &d->job);
+	*out = (struct jm_held_view){.job = d->job,
+				     .held = d->held && !d->asked,
+				     .marks = quarantine_count(&jm->quarantine, &d->job),
+				     .since_wall_ms = since};
+	if (out->held)
+		out->again_wall_ms = since + QUARANTINE_AGAIN_MS;
+}
+
+bool jm_view_held(const struct jm *jm, const struct job_id *job, struct jm_held_view *out)
+{
+	const struct quarantine_doc *d = quarantine_find(&jm->quarantine, job);
+	if (d)
+		jm_view_held_at(jm, (size_t)(d - jm->quarantine.docs), out);
+	return d != NULL;
+}
+
 /* ---- tasks ---- */
 
 const char *jm_task_state_name(enum jm_task_state state)

@@ -48,6 +48,18 @@ size_t jm_view_jobs(const struct jm *jm);                                       
 void jm_view_job_at(const struct jm *jm, size_t index, struct jm_job_view *out); /* by job id */
 bool jm_view_job(const struct jm *jm, const struct job_id *job, struct jm_job_view *out);
 
+/* A job that is in the store and was not opened: quarantined, or its turn has not come. */
+struct jm_held_view {
+	struct job_id job;
+	bool held;             /* quarantined */
+	uint32_t marks;        /* leaders that died as they opened it */
+	int64_t since_wall_ms; /* quarantined since, 0: not */
+	int64_t again_wall_ms; /* will be tried again, 0: soon */
+};
+size_t jm_view_helds(const struct jm *jm);
+void jm_view_held_at(const struct jm *jm, size_t index, struct jm_held_view *out);
+bool jm_view_held(const struct jm *jm, const struct job_id *job, struct jm_held_view *out);
+
 enum jm_task_state { /* ExecutionState names: jm_task_state_name() */
 		     JM_TASK_CREATED,
 		     JM_TASK_SCHEDULED, /* waits for a slot */

@@ -21,6 +21,7 @@ static const char *const event_names[] = {
 	[JM_TM_REPORTS] = "tm-reports",
 	[JM_SUBMIT] = "submit",
 	[JM_CANCEL] = "cancel",
+	[JM_RELEASE] = "release",
 	[JM_DECIDED] = "decided",
 	[JM_READ_DONE] = "read-done",
 	[JM_BLOB_DONE] = "blob-done",
@@ -56,6 +57,7 @@ struct jm *jm_create(const struct jm_config *config)
 	jm->role = JM_IS_FOLLOWING;
 	tms_init(&jm->tms);
 	cleanup_init(&jm->cleanup);
+	quarantine_init(&jm->quarantine);
 	return jm;
 }
 
@@ -78,6 +80,7 @@ void jm_destroy(struct jm *jm)
 	forget_jobs(jm);
 	tms_fini(&jm->tms);
 	cleanup_fini(&jm->cleanup);
+	quarantine_fini(&jm->quarantine);
 	free((void *)(uintptr_t)jm->config.instance);
 	free((void *)(uintptr_t)jm->config.storage);
 	free(jm);
@@ -168,26 +171,82 @@ static uint64_t read_keys(struct jm *jm, const char *prefix, struct jm_effects *
 
 /* ---- roles ---- */
 
-static void load_hot(struct jm *jm, const struct job_env *env, const struct jm_doc *doc)
+static struct job *load_hot(struct jm *jm, const struct job_env *env,
+			    const struct quarantine_doc *doc)
 {
-	struct job_id id;
+	struct job_id id = doc->job;
 	struct doc hot;
 	struct err e = {0};
-	if (strncmp(doc->key, "run/", 4) != 0 || job_id_parse(doc->key + 4, &id, NULL) != ERR_OK)
-		return; /* run/_cluster and the like are others' */
 	if (doc_decode(doc->value, doc->len, &hot, &e) != ERR_OK) {
 		effects_trace(env->fx, LOG_LEVEL_ERROR,
 			      "job=%s cannot be read: %.300s -> left alone, its tasks too", id.hex,
 			      e.text);
 		jm->unreadable = mem_resize(jm->unreadable, jm->n_unreadable + 1, sizeof(id));
 		jm->unreadable[jm->n_unreadable++] = id;
-		return;
+		return NULL;
 	}
 	if (!job_id_equal(&hot.job, &id) || jm_find(jm, &id)) {
 		doc_fini(&hot);
-		return;
+		return NULL;
 	}
-	add_job(jm, job_load(env, &hot, doc->revision));
+	struct job *job = job_load(env, &hot, doc->revision);
+	add_job(jm, job);
+	return job;
+}
+
+static void end_registration(struct jm *jm, struct taskmanager *tm, const char *why,
+			     struct jm_effects *fx);
+
+static bool has_items_of(const struct taskmanager *tm, const struct job_id *job)
+{
+	for (unsigned i = 0; i < tm->n_items; i++)
+		if (job_id_equal(&tm->items[i].job, job))
+			return true;
+	return false;
+}
+
+/* The job was opened after these TaskManagers registered: what they hold of it they tell in a new
+ * registration; that others hold nothing is known. */
+static void meet(struct jm *jm, struct job *job, const struct job_env *env)
+{
+	for (size_t i = 0; i < jm->tms.n; i++) {
+		struct taskmanager *tm = jm->tms.at[i];
+		struct control_registration none = {.slots = tm->slots};
+		if (tm->state != TM_CONNECTED)
+			continue;
+		if (has_items_of(tm, &job->doc.job))
+			end_registration(jm, tm, "has tasks of a job that was opened just now",
+					 env->fx);
+		else
+			job_tm_registered(job, env, tm, &none);
+	}
+}
+
+/* Open the jobs that may be opened now; true: there were some. */
+static bool open_jobs(struct jm *jm, struct jm_effects *fx)
+{
+	struct quarantine *q = &jm->quarantine;
+	struct quarantine_doc next;
+	bool any = false;
+	if (jm->role != JM_IS_LEADING)
+		return false;
+	quarantine_run(q, jm->now_ms, jm->wall_ms, jm->config.instance, &jm->next_token, fx);
+	struct job_env env = env_of(jm, fx);
+	while (quarantine_next(q, jm->now_ms, &next)) {
+		struct job *job = load_hot(jm, &env, &next);
+		if (job && q->mode != QUARANTINE_CALM)
+			effects_trace(fx, LOG_LEVEL_INFO, "job=%s opened: %u marks", next.job.hex,
+				      quarantine_count(q, &next.job));
+		if (job)
+			meet(jm, job, &env);
+		struct jm_effect *moment = effects_add(fx, JM_MOMENT);
+		snprintf(moment->key, sizeof(moment->key), "leader-open-%s", next.job.hex);
+		free(next.key);
+		free(next.value);
+		any = true;
+	}
+	quarantine_run(q, jm->now_ms, jm->wall_ms, jm->config.instance, &jm->next_token, fx);
+	return any;
 }
 
 static void forget_all(struct jm *jm, struct jm_effects *fx)
@@ -207,12 +266,30 @@ static void forget_all(struct jm *jm, struct jm_effects *fx)
 	forget_jobs(jm);
 	tms_fini(&jm->tms);
 	cleanup_fini(&jm->cleanup);
+	quarantine_fini(&jm->quarantine);
 	tms_init(&jm->tms);
 	cleanup_init(&jm->cleanup);
 	jm->tms.next_registration = next_registration;
 	jm->done_loaded = false;
 	jm->done_token = jm->cleanup_token = 0;
 	jm->epoch.v = 0;
+}
+
+static void say_careful(const struct jm *jm, struct jm_effects *fx)
+{
+	const struct quarantine *q = &jm->quarantine;
+	if (q->mode != QUARANTINE_CALM)
+		effects_trace(fx, LOG_LEVEL_WARN,
+			      "leaders before crashed as they began -> %s: jobs are opened %s",
+			      quarantine_mode_name(q->mode),
+			      q->mode == QUARANTINE_WARY ? "once that is recorded"
+							 : "one by one, each behind a mark");
+	for (size_t i = 0; i < q->n_docs; i++)
+		if (q->docs[i].held)
+			effects_trace(fx, LOG_LEVEL_ERROR,
+				      "job=%s quarantined: it crashed %u leaders in a row -> its "
+				      "tasks are left alone",
+				      q->docs[i].job.hex, quarantine_count(q, &q->docs[i].job));
 }
 
 static void lead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
@@ -222,11 +299,18 @@ static void lead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx
 	jm->epoch = ev->epoch;
 	snprintf(jm->cluster_id, sizeof(jm->cluster_id), "%s",
 		 ev->cluster_id ? ev->cluster_id : "");
-	struct job_env env = env_of(jm, fx);
-	for (size_t i = 0; i < ev->n_docs; i++)
-		load_hot(jm, &env, &ev->docs[i]);
+	const struct quarantine_start start = {.now_ms = jm->now_ms,
+					       .wall_ms = jm->wall_ms,
+					       .epoch = ev->epoch,
+					       .before = ev->before,
+					       .before_crashed = ev->before_crashed,
+					       .nospace = ev->nospace,
+					       .docs = ev->docs,
+					       .n_docs = ev->n_docs};
+	quarantine_begin(&jm->quarantine, &start);
+	say_careful(jm, fx);
 	effects_trace(fx, LOG_LEVEL_INFO, "leads with epoch %" PRIu64 ": %zu jobs to reconcile",
-		      jm->epoch.v, jm->n_jobs);
+		      jm->epoch.v, jm->quarantine.n_docs);
 	jm->done_token = read_keys(jm, "done/", fx);
 	jm->cleanup_token = read_keys(jm, "cleanup/", fx);
 }
@@ -412,7 +496,7 @@ static bool in_store(const struct jm *jm, const struct job_id *id)
 	for (size_t i = 0; i < jm->n_unreadable; i++)
 		if (job_id_equal(&jm->unreadable[i], id))
 			return true;
-	return jm_find(jm, id) != NULL;
+	return jm_find(jm, id) != NULL || quarantine_find(&jm->quarantine, id) != NULL;
 }
 
 static void say_unknown(struct jm *jm, struct taskmanager *tm, struct jm_effects *fx)
@@ -517,6 +601,10 @@ static void cancel(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 	struct job *job = jm_find(jm, &ev->job);
 	if (jm->role != JM_IS_LEADING) {
 		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "this JobManager does not lead now");
+	} else if (quarantine_find(&jm->quarantine, &ev->job)) {
+		effects_reply(fx, ev->token, ERR_UNAVAILABLE,
+			      "Job %s is not opened: it may be quarantined; release it first",
+			      ev->job.hex);
 	} else if (!job) {
 		bool sure = jm->done_loaded;
 		effects_reply(fx, ev->token, sure ? ERR_NOTFOUND : ERR_UNAVAILABLE, "Job %s %s",
@@ -525,6 +613,18 @@ static void cancel(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 		job_cancel(job, &env, ev->token);
 		job->touched = true;
 	}
+}
+
+static void release(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	bool known = jm_find(jm, &ev->job) || quarantine_find(&jm->quarantine, &ev->job);
+	if (jm->role != JM_IS_LEADING)
+		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "this JobManager does not lead now");
+	else if (quarantine_release(&jm->quarantine, &ev->job))
+		effects_reply(fx, ev->token, ERR_OK, "%s", "");
+	else
+		effects_reply(fx, ev->token, known ? ERR_CONFLICT : ERR_NOTFOUND, "Job %s %s",
+			      ev->job.hex, known ? "is not quarantined" : "not found");
 }
 
 /* ---- completions ---- */
@@ -537,7 +637,9 @@ static void decided(struct jm *jm, const struct jm_event *ev, struct jm_effects 
 		job_decided(job, &env, ev->code, ev->text, ev->revision);
 		job->touched = true;
 		jm->dirty = true;
-	} else if (!cleanup_decided(&jm->cleanup, ev->token, ev->code, jm->now_ms))
+	} else if (!cleanup_decided(&jm->cleanup, ev->token, ev->code, jm->now_ms) &&
+		   !quarantine_decided(&jm->quarantine, ev->token, ev->code, ev->text, ev->revision,
+				       jm->now_ms))
 		effects_trace(fx, LOG_LEVEL_DEBUG, "decision %" PRIu64 " is not awaited -> ignored",
 			      ev->token);
 }
@@ -692,6 +794,9 @@ static bool take_event(struct jm *jm, const struct jm_event *ev, struct jm_effec
 	case JM_CANCEL:
 		cancel(jm, ev, fx);
 		return false;
+	case JM_RELEASE:
+		release(jm, ev, fx);
+		return false;
 	case JM_DECIDED:
 		decided(jm, ev, fx);
 		return false;
@@ -761,6 +866,7 @@ void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 		return;
 	if (ev->kind == JM_TIME || ev->kind == JM_LEADING)
 		all |= watch_tms(jm, fx);
+	all |= open_jobs(jm, fx);
 	reread(jm, fx);
 	advance_jobs(jm, all, fx);
 	if (jm->role == JM_IS_LEADING)
@@ -790,6 +896,8 @@ uint64_t jm_wake_ms(const struct jm *jm)
 			wake = at < wake ? at : wake;
 		}
 		uint64_t at = cleanup_wake_ms(&jm->cleanup);
+		wake = at < wake ? at : wake;
+		at = quarantine_wake_ms(&jm->quarantine, jm->now_ms, jm->wall_ms);
 		wake = at < wake ? at : wake;
 		wake = jm->reread_ms && jm->reread_ms < wake ? jm->reread_ms : wake;
 	}

@@ -73,6 +73,7 @@ enum jm_event_kind {
 	JM_TM_REPORTS, /* answered by a reply with `token`: OK, or CONFLICT (409: register again) */
 	JM_SUBMIT,     /* a validated specification; answered by a reply with `token` */
 	JM_CANCEL,     /* answered by a reply with `token` once the intent is recorded */
+	JM_RELEASE,    /* try a quarantined job again, now; answered by a reply with `token` */
 	JM_DECIDED,    /* outcome of a DECIDE effect */
 	JM_READ_DONE,  /* outcome of a READ effect */
 	JM_BLOB_DONE,  /* outcome of a BLOB_PUT or BLOB_REMOVE effect */
@@ -96,6 +97,9 @@ struct jm_event {
 	enum errc code;            /* completions */
 	const char *text;          /* completions: the error's text, or NULL */
 	struct epoch epoch;        /* leading */
+	struct epoch before;       /* leading: of who led before; 0: nobody was seen to */
+	bool before_crashed;       /* leading: it did not hand over */
+	bool nospace;              /* leading: the store takes no new values now */
 	const char *cluster_id;    /* leading: the storage cookie */
 	const struct jm_doc *docs; /* leading, read done */
 	size_t n_docs;

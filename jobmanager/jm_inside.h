@@ -8,6 +8,7 @@
 #include "jobmanager/inspect.h"
 #include "jobmanager/jm.h"
 #include "jobmanager/job.h"
+#include "jobmanager/quarantine.h"
 #include "jobmanager/tms.h"
 
 enum {
@@ -25,6 +26,7 @@ struct jm {
 	uint64_t next_token; /* for this process's whole life */
 	struct tms tms;
 	struct cleanup cleanup;
+	struct quarantine quarantine;
 	struct job **jobs; /* owns; ascending ids; terminal ones too */
 	size_t n_jobs, jobs_capacity;
 	struct job_id *unreadable; /* documents of another format: left alone; owns */

@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "jobmanager/job_inside.h"
+#include "jobmanager/moments.h"
 #include "jobmanager/place.h"
 
 enum {
@@ -543,6 +544,7 @@ static void ask(struct job *job, const struct job_env *env)
 	decide->token = job->deciding;
 	decide->job = job->doc.job;
 	decide->revision = job->revision;
+	decide->moments = moments_of(&job->doc, &job->draft, sm_state(&job->sm) == JOB_CREATING);
 	job_key(job, RUN_KEY, decide->key);
 	add_cleanup(job, decide);
 	if (sm_state(&job->sm) == JOB_CREATING)

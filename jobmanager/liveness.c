@@ -1,5 +1,6 @@
 #include "jobmanager/liveness.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,113 +8,295 @@
 #include "base/json.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "ha/suspect.h"
 
-enum { HEAD_MAX = 512, RETRY_MIN_MS = 4, RETRY_MAX_MS = 500 };
+enum {
+	RETRY_MIN_MS = 4,
+	RETRY_MAX_MS = 500,
+	VOTE_TIMEOUT_MS = 7000, /* it hangs for 5 s */
+	VOTE_AGAIN_MS = 200,
+	VOTE_REPLY_MAX = 4096
+};
 
-/* One JobManager ahead of us. */
+/* One other JobManager. */
 struct watched {
 	struct list hook;
 	struct liveness *l;
 	struct ha_member member;
+	bool kept; /* still there, by the newest queue */
+	/* the hanging GET */
 	struct world_http http;
 	struct world_timer again;
-	bool asking;       /* the connection had ended; this one asks whether the process is gone */
 	uint64_t retry_ms; /* pause before the next try: doubles while it does not answer */
-	char head[HEAD_MAX];
-	size_t head_len;
-	bool kept; /* still ahead, by the newest queue */
-};
-
-/* An address for which a verdict was wrong. */
-struct distrust {
-	struct list hook;
-	char address[128];
-	char instance[ID_TEXT]; /* the last one declared dead there */
-	uint64_t until_ms, span_ms;
+	bool named;        /* this connection leads to the right instance */
+	bool asking;       /* the one before had ended; this one asks whether the process is gone */
+	char line[LIVENESS_LINE_MAX];
+	size_t line_len;
+	bool in_line; /* between '{' and the newline; dots otherwise */
+	/* etcd's word about its lease */
+	struct ha_renewal renewal;
+	/* our vote, told to it */
+	struct world_http vote;
+	struct world_timer vote_again;
 };
 
 struct liveness {
 	struct world *w;
 	struct ha *ha;
 	const struct world_tls *tls;
-	struct list watched, distrusted;
+	struct list watched;
+	struct suspect suspect;
+	struct world_timer wake;
+	char id[NODE_ID_MAX], instance[ID_TEXT]; /* our own, once we stand in the queue */
+	uint64_t voting;                         /* against the leader of this epoch; 0: not */
 };
 
-struct liveness *liveness_create(struct world *w, struct ha *ha, const struct world_tls *tls)
-{
-	struct liveness *l = mem_alloc(sizeof(*l));
-	l->w = w;
-	l->ha = ha;
-	l->tls = tls;
-	list_init(&l->watched);
-	list_init(&l->distrusted);
-	return l;
-}
+static void step(struct liveness *l, struct suspect_event *ev);
+static void watch(struct watched *x, bool asking);
 
-static void unwatch(struct watched *x)
+static struct watched *find(struct liveness *l, const char *instance)
 {
-	world_http_cancel(x->l->w, &x->http);
-	world_timer_cancel(x->l->w, &x->again);
-	list_remove(&x->hook);
-	free(x);
-}
-
-void liveness_destroy(struct liveness *l)
-{
-	if (l == NULL)
-		return;
-	list_each_safe (struct watched, x, &l->watched, hook)
-		unwatch(x);
-	list_each_safe (struct distrust, d, &l->distrusted, hook) {
-		list_remove(&d->hook);
-		free(d);
+	list_each (struct watched, x, &l->watched, hook) {
+		if (strcmp(x->member.instance, instance) == 0)
+			return x;
 	}
-	free(l);
+	return NULL;
 }
 
-/* ---- verdicts ---- */
-
-static struct distrust *record_of(struct liveness *l, const char *address)
+static const char *scheme(const struct liveness *l)
 {
-	list_each (struct distrust, d, &l->distrusted, hook) {
-		if (strcmp(d->address, address) == 0)
-			return d;
-	}
-	struct distrust *d = mem_alloc(sizeof(*d));
-	snprintf(d->address, sizeof(d->address), "%s", address);
-	list_append(&l->distrusted, &d->hook);
-	return d;
+	return l->tls ? "https" : "http";
 }
 
-static void declare(struct watched *x, enum ha_cause cause, const char *why)
+/* ---- our vote ---- */
+
+static void vote_at(struct watched *x);
+
+static void vote_again(struct world_timer *t)
+{
+	vote_at(MEM_OWNER(t, struct watched, vote_again));
+}
+
+static void vote_ended(struct world_http *http, const struct world_reply *reply)
+{
+	struct watched *x = MEM_OWNER(http, struct watched, vote);
+	(void)reply; /* whoever leads now, the queue tells */
+	x->vote_again.fire = vote_again;
+	world_timer_arm(x->l->w, &x->vote_again, world_now_ms(x->l->w) + VOTE_AGAIN_MS);
+}
+
+static void vote_at(struct watched *x)
 {
 	struct liveness *l = x->l;
-	struct distrust *d = record_of(l, x->member.cluster_address);
-	if (world_now_ms(l->w) < d->until_ms) {
-		world_log(l->w, LOG_LEVEL_WARN,
-			  "jobmanager %s seems dead (%s), but such a verdict was wrong lately; the "
-			  "lease decides",
-			  x->member.id, why);
+	char url[512];
+	if (l->voting == 0 || x->member.create_revision == l->voting || x->vote.impl ||
+	    world_timer_armed(&x->vote_again))
 		return;
-	}
-	memcpy(d->instance, x->member.instance, sizeof(d->instance));
-	world_log(l->w, LOG_LEVEL_INFO, "jobmanager %s is dead: %s", x->member.id, why);
-	ha_declare_dead(l->ha, x->member.instance, cause, why);
+	snprintf(url, sizeof(url),
+		 "%s://%s/v1/cluster/leader?after=%" PRIu64 "&jobmanager=%s&instance=%s", scheme(l),
+		 x->member.cluster_address, l->voting, l->id, l->instance);
+	x->vote = (struct world_http){.on_end = vote_ended};
+	world_http_start(l->w, &x->vote,
+			 &(struct world_http_spec){.method = "GET",
+						   .url = url,
+						   .reply_max = VOTE_REPLY_MAX,
+						   .timeout_ms = VOTE_TIMEOUT_MS,
+						   .tls = l->tls});
 }
 
-/* Somebody whom we declared dead queues again. */
-static void wrong(struct liveness *l, struct distrust *d)
+static void withdraw(struct liveness *l)
 {
-	d->span_ms = d->span_ms ? 2 * d->span_ms : LIVENESS_DISTRUST_MS;
-	if (d->span_ms > LIVENESS_DISTRUST_MAX_MS)
-		d->span_ms = LIVENESS_DISTRUST_MAX_MS;
-	d->until_ms = world_now_ms(l->w) + d->span_ms;
-	d->instance[0] = '\0';
+	l->voting = 0;
+	list_each (struct watched, x, &l->watched, hook) {
+		world_http_cancel(l->w, &x->vote);
+		world_timer_cancel(l->w, &x->vote_again);
+	}
 }
 
-/* ---- watching ---- */
+static void speak(struct liveness *l, uint64_t epoch)
+{
+	l->voting = epoch;
+	list_each (struct watched, x, &l->watched, hook)
+		vote_at(x);
+}
 
-static void watch(struct watched *x, bool asking);
+/* ---- what the core wants ---- */
+
+static void renewal_told(struct ha_renewal *r)
+{
+	struct watched *x = MEM_OWNER(r, struct watched, renewal);
+	step(x->l, &(struct suspect_event){.kind = SUSPECT_EV_RENEWAL,
+					   .instance = x->member.instance,
+					   .failed = r->err.code != ERR_OK,
+					   .granted_s = r->granted_s,
+					   .left_s = r->left_s});
+}
+
+static void give_up(struct liveness *l, const struct watched *x, const struct suspect_effect *f)
+{
+	static const enum ha_cause causes[] = {[SUSPECT_REFUSED] = HA_CAUSE_KILLED,
+					       [SUSPECT_REPLACED] = HA_CAUSE_REPLACED,
+					       [SUSPECT_LOST] = HA_CAUSE_SUSPECTED};
+	world_log(l->w, LOG_LEVEL_INFO, "jobmanager %s is given up: %s", x->member.id, f->text);
+	ha_declare_dead(l->ha, f->instance, causes[f->how], f->text);
+}
+
+static void carry_out(struct liveness *l, const struct suspect_effect *f)
+{
+	struct watched *x = find(l, f->instance);
+	switch (f->kind) {
+	case SUSPECT_FX_GIVE_UP:
+		if (x)
+			give_up(l, x, f);
+		break;
+	case SUSPECT_FX_RENEWAL:
+		if (x == NULL || x->renewal.impl)
+			break;
+		x->renewal.done = renewal_told;
+		ha_renewal(l->ha, &x->renewal, f->instance);
+		break;
+	case SUSPECT_FX_SUSPECT:
+		ha_note_sign(l->ha, f->instance, HA_SIGN_SUSPECTED, world_now_ms(l->w));
+		world_log(l->w, LOG_LEVEL_INFO, "jobmanager %s is silent: suspected",
+			  x ? x->member.id : "?");
+		break;
+	case SUSPECT_FX_VOTE:
+		speak(l, f->epoch);
+		break;
+	case SUSPECT_FX_WITHDRAW:
+		withdraw(l);
+		break;
+	case SUSPECT_FX_NOTE:
+		world_log(l->w, LOG_LEVEL_INFO, "%s", f->text);
+		break;
+	}
+}
+
+static void woke(struct world_timer *t)
+{
+	struct liveness *l = MEM_OWNER(t, struct liveness, wake);
+	step(l,
+	     &(struct suspect_event){.kind = SUSPECT_EV_TIME, .late_ms = world_lateness_ms(l->w)});
+}
+
+static void step(struct liveness *l, struct suspect_event *ev)
+{
+	struct suspect_effects fx;
+	ev->now_ms = world_now_ms(l->w);
+	suspect_step(&l->suspect, ev, &fx);
+	for (unsigned i = 0; i < fx.n; i++)
+		carry_out(l, &fx.at[i]);
+	uint64_t at = suspect_wake_ms(&l->suspect);
+	l->wake.fire = woke;
+	if (at == UINT64_MAX)
+		world_timer_cancel(l->w, &l->wake);
+	else
+		world_timer_arm(l->w, &l->wake, at);
+}
+
+/* ---- votes of others ---- */
+
+static void voted(struct liveness *l, enum suspect_event_kind kind, const char *voter,
+		  uint64_t epoch)
+{
+	if (l)
+		step(l, &(struct suspect_event){.kind = kind, .name = voter, .epoch = epoch});
+}
+
+void liveness_vote(struct liveness *l, const char *voter, uint64_t epoch)
+{
+	voted(l, SUSPECT_EV_VOTE, voter, epoch);
+}
+
+void liveness_vote_ended(struct liveness *l, const char *voter)
+{
+	voted(l, SUSPECT_EV_VOTE_ENDED, voter, 0);
+}
+
+void liveness_vote_withdrawn(struct liveness *l, const char *voter)
+{
+	voted(l, SUSPECT_EV_WITHDRAWN, voter, 0);
+}
+
+/* ---- hearing ---- */
+
+static void proof(struct watched *x, enum suspect_event_kind kind)
+{
+	struct liveness *l = x->l;
+	bool doubted = ha_doubted(l->ha, x->member.instance);
+	if (doubted)
+		world_log(l->w, LOG_LEVEL_DEBUG,
+			  "jobmanager %s seems dead, but such a verdict was wrong lately",
+			  x->member.id);
+	step(l, &(struct suspect_event){
+			.kind = kind, .instance = x->member.instance, .doubted = doubted});
+}
+
+static void heard(struct watched *x)
+{
+	struct liveness *l = x->l;
+	ha_note_sign(l->ha, x->member.instance, HA_SIGN_HEARD, world_now_ms(l->w));
+	step(l, &(struct suspect_event){.kind = SUSPECT_EV_HEARD, .instance = x->member.instance});
+}
+
+/* What cannot be read names nobody. */
+static void read_witnesses(struct watched *x, const json_t *o)
+{
+	char names[SUSPECT_WITNESSES_MAX][NODE_ID_MAX] = {{0}};
+	struct suspect_event ev = {.kind = SUSPECT_EV_WITNESSES,
+				   .instance = x->member.instance,
+				   .names = (const char(*)[NODE_ID_MAX])names};
+	const json_t *list = json_object_get(o, "witnesses");
+	for (size_t i = 0; i < json_array_size(list) && ev.n_names < SUSPECT_WITNESSES_MAX; i++) {
+		const char *name = json_string_value(json_array_get(list, i));
+		if (name && strlen(name) < NODE_ID_MAX)
+			snprintf(names[ev.n_names++], NODE_ID_MAX, "%s", name);
+	}
+	step(x->l, &ev);
+}
+
+/* A line names the instance that answers, and who else hears it. */
+static void read_line(struct watched *x)
+{
+	json_t *o = NULL;
+	const char *instance = NULL;
+	if (json_parse(x->line, x->line_len, &o, NULL) == ERR_OK &&
+	    json_get_text(o, "", "instance", &instance, NULL) == ERR_OK) {
+		x->named = strcmp(instance, x->member.instance) == 0;
+		if (x->named && json_is_true(json_object_get(o, "resigning")))
+			ha_note_sign(x->l->ha, instance, HA_SIGN_RESIGNING, world_now_ms(x->l->w));
+		if (x->named)
+			read_witnesses(x, o);
+		else
+			proof(x, SUSPECT_EV_REPLACED);
+		x->retry_ms = RETRY_MIN_MS;
+		x->asking = false; /* it lives, or has been reported */
+	}
+	json_decref(o);
+}
+
+static void chunk(struct world_http *http, const void *data, size_t len)
+{
+	struct watched *x = MEM_OWNER(http, struct watched, http);
+	for (const char *c = data, *end = c + len; c < end; c++) {
+		if (!x->in_line && *c == '{') {
+			x->in_line = true;
+			x->line_len = 0;
+		}
+		if (!x->in_line)
+			continue;
+		if (*c == '\n') {
+			x->in_line = false;
+			read_line(x);
+		} else if (x->line_len < LIVENESS_LINE_MAX) {
+			x->line[x->line_len++] = *c;
+		}
+	}
+	if (x->named)
+		heard(x);
+}
+
+/* ---- connections ---- */
 
 static void watch_again(struct world_timer *t)
 {
@@ -129,46 +312,17 @@ static void later(struct watched *x, bool asking)
 	x->retry_ms = 2 * x->retry_ms < RETRY_MAX_MS ? 2 * x->retry_ms : RETRY_MAX_MS;
 }
 
-/* The first line names the instance that answers. */
-static void read_head(struct watched *x)
-{
-	char *end = memchr(x->head, '\n', x->head_len);
-	json_t *o = NULL;
-	const char *instance = NULL;
-	if (end == NULL)
-		return;
-	if (json_parse(x->head, (size_t)(end - x->head), &o, NULL) == ERR_OK &&
-	    json_get_text(o, "", "instance", &instance, NULL) == ERR_OK &&
-	    strcmp(instance, x->member.instance) != 0)
-		declare(x, HA_CAUSE_REPLACED, "another instance answers at its address");
-	json_decref(o);
-	x->retry_ms = RETRY_MIN_MS;
-	x->asking = false; /* it lives, or has been reported */
-	x->head_len = HEAD_MAX;
-}
-
-static void chunk(struct world_http *http, const void *data, size_t len)
-{
-	struct watched *x = MEM_OWNER(http, struct watched, http);
-	if (x->head_len >= HEAD_MAX)
-		return;
-	size_t n = len < HEAD_MAX - x->head_len ? len : HEAD_MAX - x->head_len;
-	memcpy(x->head + x->head_len, data, n);
-	x->head_len += n;
-	read_head(x);
-}
-
 static void ended(struct world_http *http, const struct world_reply *reply)
 {
 	struct watched *x = MEM_OWNER(http, struct watched, http);
 	bool refused = reply->code == ERR_NOTSENT && reply->cause == NET_REFUSED;
 	if (refused)
-		declare(x, HA_CAUSE_KILLED, "its address refuses connections");
+		proof(x, SUSPECT_EV_REFUSED);
 	else
 		world_log(x->l->w, LOG_LEVEL_DEBUG, "jobmanager %s: liveness ended: %s",
 			  x->member.id, net_cause_name(reply->cause));
 	if (refused || reply->cause == NET_TIMEOUT || x->asking)
-		later(x, true); /* suspected, or declared: the queue says what becomes of it */
+		later(x, true); /* suspected, or given up: the queue says what becomes of it */
 	else
 		watch(x, true); /* it hung up: ask at once whether it is gone */
 }
@@ -177,10 +331,10 @@ static void watch(struct watched *x, bool asking)
 {
 	struct liveness *l = x->l;
 	char url[256];
-	snprintf(url, sizeof(url), "%s://%s/v1/cluster/liveness", l->tls ? "https" : "http",
+	snprintf(url, sizeof(url), "%s://%s/v1/cluster/liveness", scheme(l),
 		 x->member.cluster_address);
 	x->asking = asking;
-	x->head_len = 0;
+	x->named = x->in_line = false;
 	x->http = (struct world_http){.on_chunk = chunk, .on_end = ended};
 	world_http_start(l->w, &x->http,
 			 &(struct world_http_spec){.method = "GET",
@@ -191,20 +345,25 @@ static void watch(struct watched *x, bool asking)
 						   .tls = l->tls});
 }
 
-static struct watched *find(struct liveness *l, const struct ha_member *m)
+/* ---- the queue ---- */
+
+static void unwatch(struct watched *x)
 {
-	list_each (struct watched, x, &l->watched, hook) {
-		if (strcmp(x->member.instance, m->instance) == 0)
-			return x;
-	}
-	return NULL;
+	world_http_cancel(x->l->w, &x->http);
+	world_http_cancel(x->l->w, &x->vote);
+	world_timer_cancel(x->l->w, &x->again);
+	world_timer_cancel(x->l->w, &x->vote_again);
+	ha_renewal_cancel(x->l->ha, &x->renewal);
+	list_remove(&x->hook);
+	free(x);
 }
 
 static void keep(struct liveness *l, const struct ha_member *m)
 {
-	struct watched *x = find(l, m);
+	struct watched *x = find(l, m->instance);
 	if (x != NULL) {
 		x->kept = true;
+		x->member = *m; /* its key may be another */
 		return;
 	}
 	x = mem_alloc(sizeof(*x));
@@ -214,24 +373,61 @@ static void keep(struct liveness *l, const struct ha_member *m)
 	x->retry_ms = RETRY_MIN_MS;
 	list_append(&l->watched, &x->hook);
 	watch(x, false);
+	vote_at(x);
 }
 
-void liveness_members(struct liveness *l, const struct ha_member *members, size_t n)
+static void watch_these(struct liveness *l, const struct ha_member *members, size_t n)
 {
-	list_each (struct watched, x, &l->watched, hook) {
+	list_each (struct watched, x, &l->watched, hook)
 		x->kept = false;
-	}
-	for (size_t i = 0; i < n; i++) {
-		list_each (struct distrust, d, &l->distrusted, hook) {
-			if (d->instance[0] && strcmp(d->instance, members[i].instance) == 0 &&
-			    find(l, &members[i]) == NULL)
-				wrong(l, d);
-		}
-	}
-	for (size_t i = 0; i < n && !members[i].self; i++)
-		keep(l, &members[i]);
+	for (size_t i = 0; i < n && !members[0].self; i++)
+		if (!members[i].self)
+			keep(l, &members[i]);
 	list_each_safe (struct watched, x, &l->watched, hook) {
 		if (!x->kept)
 			unwatch(x);
 	}
+}
+
+void liveness_members(struct liveness *l, const struct ha_member *members, size_t n)
+{
+	struct suspect_member queue[SUSPECT_PEERS_MAX + 1] = {{.epoch = 0}};
+	struct suspect_event ev = {.kind = SUSPECT_EV_MEMBERS, .members = queue};
+	for (size_t i = 0; i < n && i < SUSPECT_PEERS_MAX + 1; i++) {
+		struct suspect_member *m = &queue[ev.n_members++];
+		memcpy(m->instance, members[i].instance, sizeof(m->instance));
+		m->epoch = members[i].create_revision;
+		m->self = members[i].self;
+		if (m->self) {
+			memcpy(l->id, members[i].id, sizeof(l->id));
+			memcpy(l->instance, members[i].instance, sizeof(l->instance));
+		}
+	}
+	watch_these(l, members, n);
+	if (n && members[0].self)
+		ev.n_members = 1; /* the others are nothing to us */
+	step(l, &ev);
+}
+
+/* ---- life ---- */
+
+struct liveness *liveness_create(struct world *w, struct ha *ha, const struct world_tls *tls)
+{
+	struct liveness *l = mem_alloc(sizeof(*l));
+	l->w = w;
+	l->ha = ha;
+	l->tls = tls;
+	list_init(&l->watched);
+	suspect_init(&l->suspect);
+	return l;
+}
+
+void liveness_destroy(struct liveness *l)
+{
+	if (l == NULL)
+		return;
+	world_timer_cancel(l->w, &l->wake);
+	list_each_safe (struct watched, x, &l->watched, hook)
+		unwatch(x);
+	free(l);
 }

@@ -1,19 +1,24 @@
 /*
- * liveness - a hanging GET on each JobManager ahead in the queue: its kernel
- * ends it the moment the process dies.
+ * liveness - a hanging GET on each other JobManager: its kernel ends it the
+ * moment the process dies, and its bytes stop when the process does.
  *
- *   WATCHING --bytes come--> WATCHING
- *      | connection ended                  | silent
- *      v                                   v
- *   ASKING --refused, or another instance--> dead: ha_declare_dead()
- *      | answered by the same instance: WATCHING
- *      | reset (its kernel still takes connections for it): asked again, 4 ms to 500 ms later
- *      | no answer: suspected; the lease decides
+ *   GET /v1/cluster/liveness
+ *   {"id":"jm-1","instance":"4f..","epoch":7,"witnesses":["tm-1","tm-2"]}\n
+ *   ......                     a byte every 100 ms
+ *   {..., "resigning":true}\n  the line again, whenever it changes
  *
- * Only a refusal by the very address, or an answer by another instance, proves
- * a death; silence and timeouts prove nothing. A verdict that was wrong (the
- * instance queues again) makes verdicts about that address worthless for 30 s,
- * doubling to 10 min: they are then left to the lease.
+ * This is the driver: connections, timers, questions. What follows from a
+ * refusal or from silence is decided in ha/suspect.h. A connection that ends is
+ * opened anew at once, since a refusal then proves the death within
+ * milliseconds; one that is silent for LIVENESS_SILENCE_MS, too.
+ *
+ * Our own vote against a silent leader is a hanging GET as well, at each other
+ * standby, the same that a TaskManager sends:
+ *   GET /v1/cluster/leader?after=<its epoch>&jobmanager=<id>&instance=<ours>
+ * It counts there for as long as it hangs. Votes that arrive here come by
+ * liveness_vote() and its companions.
+ *
+ * Who stands first in the queue watches nobody.
  *
  * Threads: the loop's. Ownership: the members are copied.
  */
@@ -25,18 +30,19 @@
 #include "ha/ha.h"
 #include "world/world.h"
 
-enum {
-	LIVENESS_SILENCE_MS = 2000, /* a stream without a byte for so long is opened anew */
-	LIVENESS_ASK_MS = 1000,
-	LIVENESS_DISTRUST_MS = 30000,
-	LIVENESS_DISTRUST_MAX_MS = 600000
-};
+enum { LIVENESS_SILENCE_MS = 2000, LIVENESS_LINE_MAX = 1024 };
 
 struct liveness;
 
 struct liveness *liveness_create(struct world *w, struct ha *ha, const struct world_tls *tls);
 void liveness_destroy(struct liveness *l); /* NULL: no-op */
-/* The queue changed: watch all that stand before ourselves, forget the others. */
+/* The queue changed: watch the others, forget who left. */
 void liveness_members(struct liveness *l, const struct ha_member *members, size_t n);
+
+/* `voter` (a TaskManager's id, or a JobManager's instance) has lost the leader of `epoch`: its
+ * question hangs here. NULL liveness: no-op, here and below. */
+void liveness_vote(struct liveness *l, const char *voter, uint64_t epoch);
+void liveness_vote_ended(struct liveness *l, const char *voter); /* had its time; may come again */
+void liveness_vote_withdrawn(struct liveness *l, const char *voter);
 
 #endif

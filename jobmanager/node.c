@@ -10,9 +10,15 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "jobmanager/moments.h"
 #include "jobmanager/node_inside.h"
 
-enum { CLUSTER_FORMAT = 1, RETRY_MS = 1000, COOKIE_RETRY_MS = 2000 };
+enum {
+	CLUSTER_FORMAT = 1,
+	RETRY_MS = 1000,
+	COOKIE_RETRY_MS = 2000,
+	MOMENT_MS = 1 /* by then the loop has written what a step sent */
+};
 
 #define CLUSTER_OBJECT "weir-cluster.json"
 
@@ -29,6 +35,7 @@ struct under_way {
 	char absent[JM_ABSENT_MAX][JM_KEY_MAX];
 	struct jm_op *ops; /* owns */
 	unsigned n_ops;
+	unsigned moments;
 	struct ha_op *ha_ops; /* owns; its pointers are those of ops */
 	struct ha_txn txn;
 	struct ha_read read;
@@ -71,9 +78,18 @@ static struct jm_event end_of(const struct under_way *u, enum jm_event_kind kind
 				 .text = e->code ? e->text : NULL};
 }
 
+static void pass(struct jm_node *n, unsigned moments)
+{
+	for (unsigned i = 0; moments >> i; i++)
+		if (moments >> i & 1)
+			world_kill_point(n->w, moment_name((enum moment)i));
+}
+
 static void decide_done(struct ha_txn *t)
 {
 	struct under_way *u = MEM_OWNER(t, struct under_way, txn);
+	if (t->err.code == ERR_OK)
+		pass(u->node, u->moments);
 	struct jm_event ev = end_of(u, JM_DECIDED, &t->err);
 	ev.revision = t->chain_revision_after;
 	node_step(u->node, &ev);
@@ -85,6 +101,7 @@ static void decide(struct jm_node *n, struct jm_effect *fx)
 	struct under_way *u = start(n, fx);
 	u->ops = fx->ops;
 	u->n_ops = fx->n_ops;
+	u->moments = fx->moments;
 	fx->ops = NULL; /* ours now */
 	fx->n_ops = 0;
 	u->ha_ops = mem_array(u->n_ops + 1, sizeof(*u->ha_ops));
@@ -182,6 +199,15 @@ static void command(struct jm_node *n, const struct jm_effect *fx)
 	control_command_encode(fx->command, &line);
 	streams_send(n, fx->stream, line.data, line.len);
 	buf_fini(&line);
+	n->moments_sent |= moments_of_command(fx->command->kind);
+}
+
+static void commands_left(struct world_timer *t)
+{
+	struct jm_node *n = MEM_OWNER(t, struct jm_node, moments);
+	unsigned sent = n->moments_sent;
+	n->moments_sent = 0;
+	pass(n, sent);
 }
 
 static void carry_out(struct jm_node *n, struct jm_effect *fx)
@@ -194,8 +220,6 @@ static void carry_out(struct jm_node *n, struct jm_effect *fx)
 		read_keys(n, fx);
 		break;
 	case JM_COMMAND:
-		if (fx->command->kind == CONTROL_COMPLETE)
-			world_kill_point(n->w, "leader-pointer-recorded");
 		command(n, fx);
 		break;
 	case JM_CLOSE_STREAM:
@@ -213,6 +237,9 @@ static void carry_out(struct jm_node *n, struct jm_effect *fx)
 		break;
 	case JM_TRACE:
 		world_log(n->w, fx->level, "%s", fx->text);
+		break;
+	case JM_MOMENT:
+		world_kill_point(n->w, fx->key);
 		break;
 	case JM_EFFECT_COUNT:
 		assert(fx->kind < JM_EFFECT_COUNT);
@@ -240,11 +267,14 @@ void node_step(struct jm_node *n, struct jm_event *ev)
 		carry_out(n, &fx.at[i]);
 	jm_effects_clear(&fx);
 	n->stepping = false;
+	if (n->moments_sent && !world_timer_armed(&n->moments))
+		world_timer_arm(n->w, &n->moments, world_now_ms(n->w) + MOMENT_MS);
 	uint64_t at = jm_wake_ms(n->jm);
 	if (at == UINT64_MAX)
 		world_timer_cancel(n->w, &n->wake);
 	else
 		world_timer_arm(n->w, &n->wake, at);
+	api_opened(n);
 }
 
 bool node_leads(const struct jm_node *n)
@@ -292,13 +322,38 @@ static void put_cookie(struct jm_node *n)
 	n->blobs->put(n->blobs, &n->cookie, CLUSTER_OBJECT, text, strlen(text));
 }
 
+/* Did the leader before end without having said so? */
+static bool crashed(enum ha_cause cause)
+{
+	switch (cause) {
+	case HA_CAUSE_KILLED:
+	case HA_CAUSE_REPLACED:
+	case HA_CAUSE_SUSPECTED:
+	case HA_CAUSE_LEASE:
+		return true;
+	case HA_CAUSE_NONE:
+	case HA_CAUSE_FIRST:
+	case HA_CAUSE_RESIGNED:
+	case HA_CAUSE_KEY_LOST:
+		break;
+	}
+	return false;
+}
+
 static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 {
+	const struct ha_takeover *story = ha_takeover(n->ha);
+	struct ha_status s;
+	ha_status(n->ha, &s);
 	struct jm_event ev = {.kind = JM_LEADING,
 			      .epoch = n->epoch,
+			      .before = story->before,
+			      .before_crashed = crashed(story->cause),
+			      .nospace = s.nospace,
 			      .cluster_id = n->cluster_id,
 			      .docs = docs,
 			      .n_docs = n_docs};
+	world_kill_point(n->w, "leader-barrier-read");
 	n->told = true;
 	node_step(n, &ev);
 	if (n->role == HA_SUSPENDED) {
@@ -570,6 +625,7 @@ struct jm_node *jm_node_create(struct world *w, const struct jm_node_config *con
 	n->config = *config;
 	n->blobs = blobs;
 	n->wake.fire = wake;
+	n->moments.fire = commands_left;
 	n->next_token = 1;
 	list_init(&n->jobs_under_way);
 	list_init(&n->waiting);
@@ -611,6 +667,7 @@ void jm_node_destroy(struct jm_node *n)
 		return;
 	liveness_destroy(n->liveness);
 	world_timer_cancel(n->w, &n->wake);
+	world_timer_cancel(n->w, &n->moments);
 	world_timer_cancel(n->w, &n->cluster_retry);
 	world_timer_cancel(n->w, &n->cookie_retry);
 	drop_under_way(n);

@@ -15,7 +15,7 @@
 
 enum { ADDRESS_BYTES = 128, HOLD_MS = 5000, PULSE_MS = 100 };
 
-enum wait_kind { WAIT_SUBMIT, WAIT_CANCEL, WAIT_REPORTS, WAIT_BARRIER };
+enum wait_kind { WAIT_SUBMIT, WAIT_CANCEL, WAIT_REPORTS, WAIT_BARRIER, WAIT_OPENED };
 
 /* A request that waits for the brain, or for a barrier. Embedded nowhere: heap, one list. */
 struct waiting {
@@ -26,7 +26,7 @@ struct waiting {
 	enum wait_kind kind;
 	struct job_id job;
 	char *body;                      /* submit: with the id in it; owns */
-	const struct route_match *match; /* barrier: owns; to be answered again after it */
+	const struct route_match *match; /* barrier, opened: owns; to be answered again after it */
 	struct ha_barrier barrier;
 };
 
@@ -83,7 +83,9 @@ struct jm_node {
 
 	struct jm *jm;
 	bool stepping;
-	struct world_timer wake;
+	unsigned
+		moments_sent; /* bits of enum moment: passed by `moments` once commands have left */
+	struct world_timer wake, moments;
 	struct blob_port *blobs;
 	struct list jobs_under_way; /* struct under_way: decisions, reads, blob operations */
 
@@ -120,6 +122,8 @@ void api_on_gone(struct world_server *s, struct world_request *r);
 void api_again(void *node, struct world_request *r, const char *body);
 /* The brain's answer to a request. */
 void api_reply(struct jm_node *n, uint64_t token, enum errc code, const char *text);
+/* Jobs may have been opened: answer who waits for that. */
+void api_opened(struct jm_node *n);
 /* We do not lead any more: what waits for the brain goes to the next leader, or gets a 503. */
 void api_not_leading(struct jm_node *n);
 void api_fini(struct jm_node *n);

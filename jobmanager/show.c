@@ -1,5 +1,6 @@
 #include "jobmanager/show.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "base/mem.h"
 #include "rest/views.h"
 
-enum { FLIGHTS_MAX = 32 };
+enum { FLIGHTS_MAX = 32, HELD_WHY_MAX = 256 };
 
 /* A job with the arrays that its view borrows. */
 struct shown {
@@ -97,11 +98,41 @@ json_t *show_job_config(const struct jm_node *n, const struct jm_job_view *job)
 	return with_job(n, job, view_job_config);
 }
 
+static void fill_held(const struct jm_node *n, const struct jm_held_view *v, struct shown *s,
+		      char *why, size_t size)
+{
+	*s = (struct shown){0};
+	snprintf(why, size,
+		 "quarantined: %" PRIu32 " leaders died as they opened it; its tasks are left "
+		 "alone; tried again at %" PRId64 " (ms since 1970), or by POST "
+		 "/v1/jobs/%s/release",
+		 v->marks, v->again_wall_ms, v->job.hex);
+	s->job = (struct view_job){.id = v->job.hex,
+				   .name = "",
+				   .state = "SUSPENDED",
+				   .start_ms = -1,
+				   .end_ms = -1,
+				   .now_ms = world_wall_ms(n->w),
+				   .modified_ms = v->since_wall_ms,
+				   .detail = v->held ? "QUARANTINED" : "OPENING",
+				   .trouble = v->held ? why : "its turn to be opened has not come"};
+}
+
+json_t *show_held(const struct jm_node *n, const struct jm_held_view *held)
+{
+	struct shown s;
+	char why[HELD_WHY_MAX];
+	fill_held(n, held, &s, why, sizeof(why));
+	return view_job(&s.job);
+}
+
 static json_t *with_jobs(const struct jm_node *n, json_t *(*view)(const struct view_job *, size_t))
 {
-	size_t total = jm_view_jobs(n->jm), count = 0;
-	struct shown *all = mem_array(total + 1, sizeof(*all));
-	struct view_job *jobs = mem_array(total + 1, sizeof(*jobs));
+	size_t total = jm_view_jobs(n->jm), helds = jm_view_helds(n->jm), count = 0;
+	struct shown *all = mem_array(total + helds + 1, sizeof(*all));
+	struct view_job *jobs = mem_array(total + helds + 1, sizeof(*jobs));
+	struct jm_held_view *held = mem_array(helds + 1, sizeof(*held));
+	char(*why)[HELD_WHY_MAX] = mem_array(helds + 1, sizeof(*why));
 	for (size_t i = 0; i < total; i++) {
 		struct jm_job_view v;
 		jm_view_job_at(n->jm, i, &v);
@@ -112,11 +143,19 @@ static json_t *with_jobs(const struct jm_node *n, json_t *(*view)(const struct v
 		jobs[count].stamps = all[count].stamps;
 		count++;
 	}
+	for (size_t i = 0; i < helds; i++) {
+		jm_view_held_at(n->jm, i, &held[i]);
+		fill_held(n, &held[i], &all[count], why[i], sizeof(why[i]));
+		jobs[count] = all[count].job;
+		count++;
+	}
 	json_t *out = view(jobs, count);
 	for (size_t i = 0; i < count; i++)
 		free(all[i].vertices);
 	free(all);
 	free(jobs);
+	free(held);
+	free(why);
 	return out;
 }
 

@@ -17,6 +17,9 @@ json_t *show_jobs(const struct jm_node *n);
 json_t *show_taskmanagers(const struct jm_node *n);
 json_t *show_cluster(const struct jm_node *n);
 
+/* A job that was not opened, instead of any of its pages. */
+json_t *show_held(const struct jm_node *n, const struct jm_held_view *held);
+
 /* Of one job, as looked up by jm_view_job(). */
 json_t *show_job(const struct jm_node *n, const struct jm_job_view *job);
 json_t *show_plan(const struct jm_node *n, const struct jm_job_view *job);

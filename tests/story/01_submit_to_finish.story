@@ -61,6 +61,7 @@ show wordcount
 store show
 ----
   status=FINISHED attempt=1 restarts=0 counted=0 newest=2 committed=2 failures=0
+  run/_cluster
   done/aaaaaaaa
   cleanup/aaaaaaaa/00000002
 
@@ -68,4 +69,5 @@ run 12s
 store show
 ----
 [  23.115s] storage removes jobs/a.../
+  run/_cluster
   done/aaaaaaaa

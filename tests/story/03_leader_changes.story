@@ -22,7 +22,7 @@ leader start
 run 100ms
 ----
 [  10.093s] the leader dies
-[  10.093s] leads with epoch 6: 1 jobs to reconcile
+[  10.093s] leads with epoch 8: 1 jobs to reconcile
 [  10.103s] tm=tm-1 registered: 2 slots, 1 attempts
 [  10.104s] tm=tm-2 registered: 2 slots, 1 attempts
 [  10.104s] job=wordcount/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
@@ -49,11 +49,13 @@ run 2s
 show wordcount
 ----
 [  10.393s] the leader dies
-[  10.393s] leads with epoch 8: 1 jobs to reconcile
+[  10.393s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
+[  10.393s] leads with epoch 11: 1 jobs to reconcile
+[  10.396s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
 [  10.404s] tm=tm-2 registered: 2 slots, 1 attempts
   status=RECONCILING attempt=1 restarts=0 counted=0 newest=1 committed=0 failures=0
-[  15.393s] job=wordcount/aaaaaaaa RECONCILING -> RESTARTING: TaskManager tm-1 did not come back to the new leader
-[  15.396s] job=wordcount/aaaaaaaa region 0 attempt 2 recorded, restores checkpoint 1, delay 50 ms: TaskManager tm-1 did not come back to the new leader
-[  15.397s]   tm-2 <- cancel attempt=1 ckpt=1
-[  15.443s] job=wordcount/aaaaaaaa RESTARTING -> WAITING: needs slots
+[  15.396s] job=wordcount/aaaaaaaa RECONCILING -> RESTARTING: TaskManager tm-1 did not come back to the new leader
+[  15.399s] job=wordcount/aaaaaaaa region 0 attempt 2 recorded, restores checkpoint 1, delay 50 ms: TaskManager tm-1 did not come back to the new leader
+[  15.400s]   tm-2 <- cancel attempt=1 ckpt=1
+[  15.446s] job=wordcount/aaaaaaaa RESTARTING -> WAITING: needs slots
   status=RESTARTING attempt=2 restarts=1 counted=0 newest=1 committed=0 failures=1 trouble: waits for slots: 4 needed, 2 free on 1 TaskManagers

@@ -27,6 +27,7 @@ tm release tm-1 committed
 run 200ms
 store show
 ----
+  run/_cluster
   cleanup/aaaaaaaa/00000001
   cleanup/aaaaaaaa/00000002
   done/aaaaaaaa
@@ -58,6 +59,7 @@ store show
 [  11.080s] storage removes jobs/a.../
 [  13.282s] job=other/cccccccc CANCELLING -> CANCELED: what was completed is committed
 [  13.283s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
+  run/_cluster
   done/aaaaaaaa
   resolve/cccccccc
   done/cccccccc
@@ -81,7 +83,7 @@ run 500ms
 [  16.802s] answer: OK
 [  16.802s] job=third/dddddddd RUNNING -> CANCELLING: as asked
 [  16.899s] the leader dies
-[  16.899s] leads with epoch 23: 1 jobs to reconcile
+[  16.899s] leads with epoch 25: 1 jobs to reconcile
 [  16.899s] job=third/dddddddd RECONCILING -> CANCELLING: as asked
 [  16.909s] tm=tm-1 registered: 2 slots, 1 attempts
 [  16.950s] job=third/dddddddd CANCELLING -> CANCELED: what was completed is committed

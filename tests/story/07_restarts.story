@@ -87,7 +87,7 @@ until brave RUNNING
 [   5.358s] job=brave/bbbbbbbb region 0 attempt 4 recorded, restores checkpoint 0, delay 225 ms: division by zero
 [   5.359s]   tm-1 <- cancel attempt=3
 [   5.362s] the leader dies
-[   5.362s] leads with epoch 27: 1 jobs to reconcile
+[   5.362s] leads with epoch 31: 1 jobs to reconcile
 [   5.363s] job=brave/bbbbbbbb RECONCILING -> RESTARTING: division by zero
 [   5.372s] tm=tm-1 registered: 4 slots, 0 attempts
 [   5.580s] job=brave/bbbbbbbb RESTARTING -> WAITING: needs slots

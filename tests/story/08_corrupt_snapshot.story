@@ -29,4 +29,5 @@ store show
 [   3.439s] job=wordcount/aaaaaaaa FAILING -> FAILED: jobs/a/chk-3/0-1-tm-1.snap: checksum differs (not restarted: an older checkpoint could repeat committed output)
 [   3.440s]   tm-1 <- cancel attempt=2 ckpt=2 terminal
   status=FAILED attempt=2 restarts=1 counted=1 newest=2 committed=2 failures=2
+  run/_cluster
   done/aaaaaaaa

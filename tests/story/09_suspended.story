@@ -46,12 +46,15 @@ submit again parallelism=1
 run 50ms
 ----
 [  21.133s] the leader dies
-[  21.133s] leads with epoch 10: 1 jobs to reconcile
+[  21.133s] leads with epoch 12: 1 jobs to reconcile
 [  21.143s] tm=tm-1 registered: 2 slots, 1 attempts
 [  21.143s] job=wordcount/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
 [  21.233s] the leader dies
-[  21.333s] leads with epoch 12: 2 jobs to reconcile
-[  21.334s] job=again/bbbbbbbb RECONCILING -> WAITING: needs slots
+[  21.333s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
+[  21.333s] leads with epoch 15: 2 jobs to reconcile
+[  21.336s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
+[  21.336s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
+[  21.337s] job=again/bbbbbbbb RECONCILING -> WAITING: needs slots
 [  21.343s] tm=tm-1 registered: 2 slots, 1 attempts
 [  21.343s] job=wordcount/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
 [  21.383s] answer: OK

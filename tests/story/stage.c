@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "job/spec.h"
 #include "jobmanager/doc.h"
+#include "jobmanager/moments.h"
 #include "rest/control.h"
 
 enum { TMS_MAX = 16, ITEMS_MAX = 64, JOBS_MAX = 16, DECIDE_MS = 3, BLOB_MS = 20, TM_MS = 1 };
@@ -54,6 +55,11 @@ struct stage {
 	struct buf page;
 	uint64_t now, seq, next_stream, next_request, revision, epoch;
 	unsigned life, violations;
+	char kill_at[64];   /* the moment at which the leader dies, once; "" none */
+	char poison[64];    /* the moment at which every leader dies */
+	bool dying;         /* it has come */
+	uint64_t led_epoch; /* of the leader before */
+	bool crashed;       /* it did not hand over */
 	bool storage_down, store_held, nospace, suspended, quiet, show_commands;
 	struct jm *jm;
 	struct pending *queue; /* owns; ascending (at, seq) */
@@ -68,6 +74,7 @@ struct stage {
 };
 
 static void dispatch(struct stage *s, struct jm_event *ev);
+static void leader_kill(struct stage *s, bool lost);
 
 /* ---- narration ---- */
 
@@ -392,6 +399,25 @@ static void end_blob(struct stage *s, const struct jm_effect *e, struct jm_event
 		}
 }
 
+static void moment(struct stage *s, const char *name)
+{
+	if (s->kill_at[0] && strcmp(s->kill_at, name) == 0) {
+		s->kill_at[0] = '\0';
+		s->dying = true;
+	}
+	if (s->poison[0] && strcmp(s->poison, name) == 0)
+		s->dying = true;
+	if (s->dying)
+		say(s, "at %.19s", name);
+}
+
+static void pass(struct stage *s, unsigned moments)
+{
+	for (unsigned i = 0; moments >> i && !s->dying; i++)
+		if (moments >> i & 1)
+			moment(s, moment_name((enum moment)i));
+}
+
 static void end_effect(struct stage *s, const struct pending *p)
 {
 	struct jm_event ev = {.token = p->effect.token, .job = p->effect.job};
@@ -401,7 +427,14 @@ static void end_effect(struct stage *s, const struct pending *p)
 		end_read(s, &p->effect, &ev);
 	else
 		end_blob(s, &p->effect, &ev);
-	if (s->jm && p->life == s->life)
+	bool ours = s->jm && p->life == s->life;
+	if (ours && p->effect.kind == JM_DECIDE && ev.code == ERR_OK)
+		pass(s, p->effect.moments);
+	if (ours && p->effect.kind == JM_BLOB_PUT && ev.code == ERR_OK)
+		moment(s, "leader-manifest-stored");
+	if (ours && s->dying)
+		leader_kill(s, false);
+	else if (ours)
 		dispatch(s, &ev);
 	free_docs(&ev);
 }
@@ -443,7 +476,10 @@ static void start_effect(struct stage *s, struct jm_effect *e)
 		for (unsigned i = 0; i < s->n_tms; i++)
 			if (s->tms[i].stream == e->token && s->tms[i].refuses)
 				later(s, P_DEAD, 1)->token = e->token;
+	} else if (e->kind == JM_MOMENT) {
+		moment(s, e->key);
 	} else if (e->kind == JM_COMMAND) {
+		pass(s, moments_of_command(e->command->kind));
 		if (!tm || !tm->alive)
 			return;
 		check_command(s, tm, e->command);
@@ -471,9 +507,11 @@ static void dispatch(struct stage *s, struct jm_event *ev)
 	ev->now_ms = s->now;
 	ev->wall_ms = WALL_ZERO + (int64_t)s->now;
 	jm_step(s->jm, ev, &fx);
-	for (size_t i = 0; i < fx.n; i++)
+	for (size_t i = 0; i < fx.n && !s->dying; i++)
 		start_effect(s, &fx.at[i]);
 	jm_effects_clear(&fx);
+	if (s->dying)
+		leader_kill(s, false);
 }
 
 /* ---- TaskManagers ---- */
@@ -964,7 +1002,12 @@ static void leader_start(struct stage *s)
 	end_read(s, &all, &ev);
 	ev.kind = JM_LEADING;
 	ev.epoch.v = s->epoch;
+	ev.before.v = s->led_epoch;
+	ev.before_crashed = s->crashed;
+	ev.nospace = s->nospace;
 	ev.cluster_id = "c1";
+	s->led_epoch = s->epoch;
+	s->crashed = true; /* unless it hands over */
 	dispatch(s, &ev);
 	free_docs(&ev);
 	for (unsigned i = 0; i < s->n_tms; i++)
@@ -977,6 +1020,7 @@ static void leader_kill(struct stage *s, bool lost)
 	jm_destroy(s->jm);
 	s->jm = NULL;
 	s->life++;
+	s->dying = false;
 	for (unsigned i = 0; i < s->n_tms; i++)
 		s->tms[i].online = false;
 	for (struct pending **at = &s->queue; *at;) {
@@ -988,7 +1032,7 @@ static void leader_kill(struct stage *s, bool lost)
 		*at = p->next;
 		pending_destroy(p);
 	}
-	say(s, "the leader dies");
+	say(s, s->crashed ? "the leader dies" : "the leader hands over");
 }
 
 static bool do_leader(struct stage *s, const char *what)
@@ -1000,7 +1044,10 @@ static bool do_leader(struct stage *s, const char *what)
 		leader_kill(s, false);
 	else if (strcmp(what, "kill-lost") == 0 && s->jm)
 		leader_kill(s, true);
-	else if (strcmp(what, "suspend") == 0 && s->jm) {
+	else if (strcmp(what, "resign") == 0 && s->jm) {
+		s->crashed = false;
+		leader_kill(s, false);
+	} else if (strcmp(what, "suspend") == 0 && s->jm) {
 		s->suspended = true;
 		dispatch(s, &ev);
 	} else if (strcmp(what, "resume") == 0 && s->jm) {
@@ -1010,6 +1057,42 @@ static bool do_leader(struct stage *s, const char *what)
 	} else
 		return false;
 	return true;
+}
+
+static bool do_release(struct stage *s, const char *name)
+{
+	struct jm_event ev = {.kind = JM_RELEASE, .token = 1000000 + s->next_request++};
+	if (!s->jm)
+		return false;
+	id_of(s, name, &ev.job);
+	dispatch(s, &ev);
+	return true;
+}
+
+/* Whoever opens this job dies; "none" ends it. */
+static bool do_poison(struct stage *s, const char *name)
+{
+	struct job_id id;
+	id_of(s, name, &id);
+	s->poison[0] = '\0';
+	if (strcmp(name, "none") != 0)
+		snprintf(s->poison, sizeof(s->poison), "leader-open-%s", id.hex);
+	return true;
+}
+
+/* Start leaders, one as soon as another died, until one has lived for three seconds. */
+static bool do_succession(struct stage *s)
+{
+	for (int i = 0; i < 30; i++) {
+		if (!s->jm)
+			leader_start(s);
+		uint64_t end = s->now + 3000;
+		while (s->jm && tick(s, end))
+			;
+		if (s->jm)
+			return true;
+	}
+	return false;
 }
 
 static bool do_until(struct stage *s, const char *name, const char *state, const char *within)
@@ -1038,7 +1121,8 @@ static void show_store(struct stage *s)
 		const char *slash = strchr(s->store[i].key, '/');
 		snprintf(brief, sizeof(brief), "%.*s/%.8s%s",
 			 (int)(slash ? slash - s->store[i].key : 0), s->store[i].key,
-			 slash ? slash + 1 : "", slash ? slash + 1 + ID_HEX : "");
+			 slash ? slash + 1 : "",
+			 slash && strlen(slash + 1) > ID_HEX ? slash + 1 + ID_HEX : "");
 		buf_printf(&s->page, "  %s\n", brief);
 	}
 }
@@ -1048,6 +1132,12 @@ static void show_job(struct stage *s, const char *name)
 	struct job_id id;
 	struct jm_job_view v;
 	id_of(s, name, &id);
+	struct jm_held_view held;
+	if (s->jm && jm_view_held(s->jm, &id, &held)) {
+		buf_printf(&s->page, "  not opened: %s, %" PRIu32 " marks\n",
+			   held.held ? "quarantined" : "its turn has not come", held.marks);
+		return;
+	}
 	if (!s->jm || !jm_view_job(s->jm, &id, &v)) {
 		buf_printf(&s->page, "  no such job\n");
 		return;
@@ -1101,8 +1191,18 @@ bool stage_do(struct stage *s, const char *line)
 		return do_submit(s, words, n);
 	if (strcmp(words[0], "cancel") == 0)
 		return do_cancel(s, words[1]);
+	if (strcmp(words[0], "leader") == 0 && n > 2 && strcmp(words[1], "kill-at") == 0) {
+		snprintf(s->kill_at, sizeof(s->kill_at), "%s", words[2]);
+		return true;
+	}
+	if (strcmp(words[0], "leader") == 0 && strcmp(words[1], "succession") == 0)
+		return do_succession(s);
 	if (strcmp(words[0], "leader") == 0)
 		return do_leader(s, words[1]);
+	if (strcmp(words[0], "release") == 0)
+		return do_release(s, words[1]);
+	if (strcmp(words[0], "poison") == 0)
+		return do_poison(s, words[1]);
 	if (strcmp(words[0], "until") == 0 && n > 2)
 		return do_until(s, words[1], words[2], n > 3 ? words[3] : "60s");
 	if (strcmp(words[0], "show") == 0) {

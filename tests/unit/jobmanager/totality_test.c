@@ -173,6 +173,7 @@ static void give(struct bench *b, enum jm_event_kind kind)
 		break;
 	case JM_SUBMIT:
 	case JM_CANCEL:
+	case JM_RELEASE:
 		request(b, kind);
 		break;
 	case JM_DECIDED:

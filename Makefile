@@ -1,6 +1,7 @@
 # The front door. `make help` lists what it opens.
 
 JOBS ?= 2
+PROGRAMS = weir weir-jobmanager weir-taskmanager
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test test-all bench bench-failover format sim clean
@@ -13,11 +14,11 @@ help: ## this list
 
 build: ## the programs, in build/release/bin
 	@tools/setup build
-	@tools/build release
+	@tools/build release $(PROGRAMS)
 
 demo: ## a word count that survives its leader and a TaskManager (S3=ceph: snapshots go to Ceph)
 	@tools/setup build demo $(if $(filter ceph,$(S3)),ceph)
-	@tools/build release
+	@tools/build release $(PROGRAMS)
 	@tests/drill/demo --bin build/release/bin $(if $(S3),--s3 $(S3))
 
 test: ## everything that fits into ten minutes; the last line is the total
@@ -37,7 +38,7 @@ bench: ## measure this machine (see docs/benchmarks.md)
 	@tools/build release
 	@bench/run --bin build/release/bin
 
-bench-failover: ## how long nobody leads: 200 killed leaders, others stopped, frozen, cut off (KILLS=200)
+bench-failover: ## how long nobody leads when leaders are killed, stopped, cut off (KILLS=200)
 	@tools/setup build test demo
 	@tools/build release
 	@tools/build dev probe verify_counts

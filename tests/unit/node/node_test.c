@@ -413,13 +413,17 @@ static void check_jobs(struct fixture *f, struct prng *p, char ids[][ID_TEXT], u
 	/* Each submission has a name of its own. */
 	cr_assert(eq(int, ask(f, "jm-1", "GET", "/v1/jobs/overview", ""), 200));
 	json_t *o = json_loads(f->client.text, 0, NULL), *names = json_object(), *row;
-	size_t i;
+	size_t i, quarantined = 0;
 	json_array_foreach (json_object_get(o, "jobs"), i, row) {
 		const char *name = json_string_value(json_object_get(row, "name"));
+		if (name[0] == '\0') { /* so many leaders died that it is quarantined */
+			quarantined++;
+			continue;
+		}
 		cr_assert(json_object_get(names, name) == NULL, "%s was made twice", name);
 		json_object_set_new(names, name, json_true());
 	}
-	cr_assert(json_object_size(names) >= accepted);
+	cr_assert(json_object_size(names) + quarantined >= accepted);
 	json_decref(names);
 	json_decref(o);
 }

@@ -306,6 +306,7 @@ static void run_put(struct call *k)
 	check_put(k, k->body);
 	if (k->status)
 		return;
+	etcd_tell_single(k->c, "put", k->body);
 	put_op(k, k->body, k->view + 1, false);
 	committed(k, true);
 }
@@ -313,6 +314,7 @@ static void run_put(struct call *k)
 static void run_delete(struct call *k)
 {
 	struct range_bufs b;
+	etcd_tell_single(k->c, "delete", k->body);
 	if (read_range(k, k->body, &b))
 		committed(k, delete_op(k, k->body, k->view + 1, false, false) > 0);
 	range_fini(&b);
@@ -516,6 +518,7 @@ static void run_txn(struct call *k)
 	check_ranges(k, holds ? success : failure);
 	if (k->status)
 		return;
+	etcd_tell_txn(k->c, compares, holds ? success : failure, holds);
 	struct buf inner = {0}, *whole = k->out;
 	k->out = &inner;
 	bool changed = run_ops(k, holds ? success : failure);

@@ -80,6 +80,8 @@ struct sim_etcd {
 	size_t told; /* changes of the log that on_change has seen */
 	void (*on_change)(void *ctx, uint64_t revision, const char *key, const char *value);
 	void *change_ctx;
+	void (*on_txn)(void *ctx, const struct sim_etcd_txn *t);
+	void *txn_ctx;
 };
 
 /* sim_etcd.c */
@@ -97,6 +99,9 @@ void etcd_publish(struct sim_etcd *c);
 /* etcd_api.c */
 void etcd_on_request(struct world_server *s, struct world_request *r);
 void etcd_on_gone(struct world_server *s, struct world_request *r);
+/* etcd_tell.c: what checkers are told. `ops` is the branch that is taken; or one put or deletion. */
+void etcd_tell_txn(struct sim_etcd *c, const json_t *compares, const json_t *ops, bool succeeded);
+void etcd_tell_single(struct sim_etcd *c, const char *kind, const json_t *body);
 void etcd_pending_tick(struct sim_etcd *c);
 void etcd_pending_term_ended(struct sim_etcd *c); /* the leader changes: coins are thrown */
 void etcd_pending_forget(struct etcd_member *m);  /* its process died: nobody waits */

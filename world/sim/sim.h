@@ -94,6 +94,8 @@ void sim_node_start(struct sim *s, const char *name); /* running: no-op */
 void sim_node_crash(struct sim *s, const char *name); /* not running: no-op */
 void sim_node_pause(struct sim *s, const char *name);
 void sim_node_resume(struct sim *s, const char *name);
+/* A message from one to the other would wait now. */
+bool sim_is_cut_between(struct sim *s, const char *from, const char *to);
 bool sim_node_running(struct sim *s, const char *name);  /* paused counts as running */
 void *sim_node_objects(struct sim *s, const char *name); /* what start returned; NULL if down */
 struct world *sim_node_world(struct sim *s, const char *name);
@@ -124,6 +126,17 @@ bool sim_run_until(struct sim *s, const bool *flag, uint64_t ms);
 /* Call fn once, `ms` from now, outside of every node. */
 void sim_at(struct sim *s, uint64_t ms, void (*fn)(void *ctx), void *ctx);
 uint64_t sim_events(const struct sim *s); /* how many have run */
+
+/* ---- watching, for checkers ---- */
+
+struct sim_watch {
+	/* A piece of a streamed reply reaches a client. `path` is the request's. Not for pieces
+	 * that the client has hung up on. */
+	void (*on_chunk)(struct sim_watch *t, const char *client, const char *path,
+			 const char *data, size_t len);
+	void (*on_event)(struct sim_watch *t); /* after every event; may be NULL */
+};
+void sim_set_watch(struct sim *s, struct sim_watch *t); /* NULL: none. Borrowed */
 
 /* ---- the trace ---- */
 

@@ -20,6 +20,8 @@ struct sim_blob {
 	struct sim_blob_knobs knobs;
 	char *root;
 	bool down;
+	void (*on_change)(void *ctx, const char *name, const char *data, size_t len);
+	void *change_ctx;
 };
 
 struct port {
@@ -69,6 +71,21 @@ static struct object *find(const struct sim_blob *b, const char *name)
 bool sim_blob_has(const struct sim_blob *b, const char *name)
 {
 	return find(b, name) != NULL;
+}
+
+const char *sim_blob_peek(const struct sim_blob *b, const char *name, size_t *len)
+{
+	const struct object *o = find(b, name);
+	*len = o ? o->len : 0;
+	return o ? o->data : NULL;
+}
+
+void sim_blob_on_change(struct sim_blob *b,
+			void (*fn)(void *ctx, const char *name, const char *data, size_t len),
+			void *ctx)
+{
+	b->on_change = fn;
+	b->change_ctx = ctx;
 }
 
 size_t sim_blob_count(const struct sim_blob *b)
@@ -160,14 +177,22 @@ static void pending_free(struct pending *p)
 	free(p);
 }
 
+static void changed(const struct sim_blob *b, const char *name, const char *data, size_t len)
+{
+	if (b->on_change)
+		b->on_change(b->change_ctx, name, data, len);
+}
+
 static void apply_put(struct pending *p)
 {
 	struct sim_blob *b = p->port->b;
 	const struct object *old = find(b, p->names[0]);
 	if (old && (old->len != p->len || memcmp(old->data, p->data, p->len) != 0))
 		err_set(&p->err, ERR_EXISTS, "%s exists with other bytes", p->names[0]);
-	else
+	else if (old == NULL) {
 		sim_blob_place(b, p->names[0], p->data, p->len);
+		changed(b, p->names[0], p->data, p->len);
+	}
 }
 
 static void apply_get(struct pending *p)
@@ -213,7 +238,8 @@ static void apply(struct pending *p)
 		break;
 	case REMOVE:
 		for (size_t i = 0; i < p->n_names; i++)
-			sim_blob_lose(p->port->b, p->names[i]);
+			if (sim_blob_lose(p->port->b, p->names[i]))
+				changed(p->port->b, p->names[i], NULL, 0);
 		break;
 	case LIST:
 		apply_list(p);

@@ -39,6 +39,12 @@ void sim_blob_port_destroy(struct blob_port *p); /* NULL: no-op */
 void sim_blob_set_down(struct sim_blob *b, bool down); /* everything is UNAVAILABLE */
 bool sim_blob_has(const struct sim_blob *b, const char *name);
 size_t sim_blob_count(const struct sim_blob *b);
+/* For checkers. The object's bytes, or NULL; borrowed until the next event. */
+const char *sim_blob_peek(const struct sim_blob *b, const char *name, size_t *len);
+/* Called after every change: data NULL when the object was removed. */
+void sim_blob_on_change(struct sim_blob *b,
+			void (*fn)(void *ctx, const char *name, const char *data, size_t len),
+			void *ctx);
 /* For tests: flip a byte of the object; let it vanish. False: there is no such object. */
 bool sim_blob_damage(struct sim_blob *b, const char *name);
 bool sim_blob_lose(struct sim_blob *b, const char *name);

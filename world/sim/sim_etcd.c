@@ -374,6 +374,40 @@ const char *sim_etcd_get(struct sim_etcd *c, const char *key)
 	return v ? v->value : NULL;
 }
 
+void sim_etcd_on_txn(struct sim_etcd *c, void (*fn)(void *ctx, const struct sim_etcd_txn *t),
+		     void *ctx)
+{
+	c->on_txn = fn;
+	c->txn_ctx = ctx;
+}
+
+/* The lowest create_revision of the keys that begin with a text; `exact`: of that key alone. */
+static uint64_t lowest(struct sim_etcd *c, const char *text, bool exact)
+{
+	size_t len = strlen(text);
+	struct etcd_range r = {.key = text, .key_len = len};
+	uint64_t found = 0;
+	for (size_t i = etcd_store_first(&c->store, &r); i < c->store.n_keys; i++) {
+		const struct etcd_key *k = c->store.keys[i];
+		if (strncmp(k->key, text, len) != 0 || (exact && k->key[len]))
+			break;
+		const struct etcd_version *v = etcd_key_at(k, c->store.revision);
+		if (v && (!found || v->create < found))
+			found = v->create;
+	}
+	return found;
+}
+
+uint64_t sim_etcd_created(struct sim_etcd *c, const char *key)
+{
+	return lowest(c, key, true);
+}
+
+uint64_t sim_etcd_lowest(struct sim_etcd *c, const char *prefix)
+{
+	return lowest(c, prefix, false);
+}
+
 void sim_etcd_on_change(struct sim_etcd *c,
 			void (*fn)(void *ctx, uint64_t revision, const char *key,
 				   const char *value),

@@ -59,6 +59,35 @@ struct sim_etcd_backup *sim_etcd_backup(struct sim_etcd *c);
 void sim_etcd_restore(struct sim_etcd *c, const struct sim_etcd_backup *b);
 void sim_etcd_backup_free(struct sim_etcd_backup *b);
 
+/* For checkers: a write that is about to be applied. Keys end in a zero byte. */
+struct sim_etcd_compare {
+	const char *key;
+	bool range;         /* over all keys that begin with it */
+	const char *target; /* "CREATE", "MOD", ... */
+	const char *result; /* "EQUAL", "GREATER", ... */
+	uint64_t revision;
+};
+struct sim_etcd_write {
+	const char *key;
+	bool range;
+	const char *value; /* NULL: a deletion */
+	uint64_t lease;
+};
+struct sim_etcd_txn {
+	const struct sim_etcd_compare *compares; /* all of them hold, if `succeeded` */
+	unsigned n_compares;
+	const struct sim_etcd_write *writes; /* of the branch that is taken */
+	unsigned n_writes;
+	bool succeeded;
+};
+/* Before every transaction, put or deletion with at least one write is carried out. */
+void sim_etcd_on_txn(struct sim_etcd *c, void (*fn)(void *ctx, const struct sim_etcd_txn *t),
+		     void *ctx);
+/* The create_revision of a key as it is; 0: it does not exist. */
+uint64_t sim_etcd_created(struct sim_etcd *c, const char *key);
+/* The lowest create_revision below a prefix; 0: there is no key. */
+uint64_t sim_etcd_lowest(struct sim_etcd *c, const char *prefix);
+
 /* For checkers: the store as it is, past all members. */
 uint64_t sim_etcd_revision(struct sim_etcd *c);
 /* The newest value of the key, or NULL; borrowed until the next event. */

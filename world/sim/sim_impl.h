@@ -113,6 +113,7 @@ struct sim {
 	struct list nodes, programs, worlds, cuts, held, kills_armed;
 	XXH3_state_t *hash;
 	struct sim_trace *trace;
+	struct sim_watch *watch;
 	enum log_level trace_level;
 	struct sim_world *current;
 	jmp_buf escape; /* from world_die() to sim_enter() */

@@ -377,6 +377,9 @@ static void client_data(struct exchange *x, const struct message *m)
 		return;
 	heard(x);
 	if (x->stream) {
+		if (x->sim->watch && x->sim->watch->on_chunk)
+			x->sim->watch->on_chunk(x->sim->watch, x->cw->node->name, x->path, m->data,
+						m->len);
 		x->h->on_chunk(x->h, m->data, m->len);
 		return;
 	}
@@ -691,6 +694,11 @@ void sim_net_healed(struct sim *s)
 		post_at(m, s->now_us + draw_delay_us(s, sender(m), receiver(m)) +
 				   prng_below(&s->net, most_us + 1));
 	}
+}
+
+bool sim_is_cut_between(struct sim *s, const char *from, const char *to)
+{
+	return sim_is_cut(s, sim_node_need(s, from), sim_node_need(s, to));
 }
 
 static struct sim_link *find_cut(struct sim *s, const char *from, const char *to)

@@ -97,6 +97,8 @@ bool sim_step(struct sim *s)
 	s->now_us = e->at_us;
 	s->n_events++;
 	e->run(s, e);
+	if (s->watch && s->watch->on_event)
+		s->watch->on_event(s->watch);
 	return true;
 }
 
@@ -177,6 +179,11 @@ void sim_set_trace(struct sim *s, struct sim_trace *t, enum log_level up_to)
 {
 	s->trace = t;
 	s->trace_level = up_to;
+}
+
+void sim_set_watch(struct sim *s, struct sim_watch *t)
+{
+	s->watch = t;
 }
 
 void sim_narrate(struct sim *s, const char *fmt, ...)

@@ -1,0 +1,293 @@
+/*
+ * sim_cluster - many seeds of the cluster (cluster.h), each in a process of its
+ * own, so that a crash is one seed's result.
+ *
+ *   sim_cluster --seeds N [--first K] [--twice-every N] [--max-failures N]
+ *   sim_cluster --seed K [--trace]
+ *   both: [--seconds V]   the part with faults, in virtual seconds; default: of the seed
+ *
+ * Exit status: 0; 127 a program crashed; 128 something did not live on after
+ * the healing; 129 a promise was broken; 2 usage. The last line is the total.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "check.h"
+#include "cluster.h"
+#include "faults.h"
+#include "ledger.h"
+
+enum { EXIT_CRASH = 127, EXIT_LIVENESS = 128, EXIT_CORRECTNESS = 129, SEED_SECONDS_MAX = 120 };
+enum { COUNTED_MS = 15000, COUNTED_CHECKPOINTS = 3, COUNTED_PROCESSES = 3, TWICE_EVERY = 50 };
+
+struct options {
+	uint64_t seed, first, seeds, seconds, twice_every, max_failures;
+	bool one, trace;
+};
+
+struct outcome {
+	bool whole; /* the process came to its end */
+	bool ok;
+	char text[1024];
+	uint64_t hash, events, virtual_ms, records;
+	unsigned n_tm, faults;
+	struct check_counts counts;
+};
+
+struct totals {
+	uint64_t passed, failed, counted, virtual_ms, events, records, faults, twice;
+	struct check_counts counts;
+	int worst;
+};
+
+/* ---- one seed ---- */
+
+static void print_line(struct sim_trace *t, uint64_t at_us, const char *node, enum log_level level,
+		       const char *text)
+{
+	struct buf line = {0};
+	(void)t, (void)level;
+	sim_trace_format(&line, at_us, node, text);
+	fputs(line.data, stdout);
+	buf_fini(&line);
+}
+
+static void print_swarm(struct cluster *c)
+{
+	struct buf b = {0};
+	sim_knobs_print(sim_knobs(c->sim), &b);
+	buf_text(&b, "\n  ");
+	swarm_print(&c->swarm, &b);
+	printf("seed %" PRIu64 "\n  %s\n", c->seed, b.data);
+	for (unsigned i = 0; i < c->swarm.n_jobs; i++)
+		printf("  %s %s\n", c->jobs[i].id, c->jobs[i].spec);
+	buf_fini(&b);
+}
+
+static void play(uint64_t seed, const struct options *o, struct outcome *out)
+{
+	struct sim_trace trace = {.line = print_line};
+	struct cluster *c = cluster_create(seed, o->seconds * 1000);
+	if (o->trace) {
+		setvbuf(stdout, NULL, _IOLBF, 0);
+		print_swarm(c);
+		sim_set_trace(c->sim, &trace, LOG_LEVEL_INFO);
+	}
+	out->ok = cluster_play(c);
+	snprintf(out->text, sizeof(out->text), "%s",
+		 check_text(c->check) ? check_text(c->check) : "");
+	out->hash = sim_hash(c->sim);
+	out->events = sim_events(c->sim);
+	out->virtual_ms = sim_now_us(c->sim) / 1000;
+	out->records = ledger_total(c->ledger);
+	out->n_tm = c->swarm.n_tm;
+	out->faults = faults_count(c->faults);
+	out->counts = check_counts(c->check);
+	cluster_destroy(c);
+	out->whole = true;
+}
+
+static void child(uint64_t seed, const struct options *o, int fd)
+{
+	struct outcome out = {0};
+	json_object_seed(1);
+	alarm(SEED_SECONDS_MAX);
+	play(seed, o, &out);
+	ssize_t n = write(fd, &out, sizeof(out));
+	fflush(stdout);
+	_exit(n == (ssize_t)sizeof(out) ? 0 : 1);
+}
+
+static void run_seed(uint64_t seed, const struct options *o, struct outcome *out)
+{
+	int fds[2], status = 0;
+	*out = (struct outcome){0};
+	fflush(stdout);
+	if (pipe(fds) != 0) {
+		perror("pipe");
+		exit(1);
+	}
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(fds[0]);
+		child(seed, o, fds[1]);
+	}
+	close(fds[1]);
+	if (pid < 0 || read(fds[0], out, sizeof(*out)) != (ssize_t)sizeof(*out))
+		*out = (struct outcome){0};
+	close(fds[0]);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	if (!out->whole)
+		snprintf(out->text, sizeof(out->text), "CRASH: signal %d, exit status %d%s",
+			 WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+			 WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+			 WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM
+				 ? " (it did not come to an end)"
+				 : "");
+}
+
+static int exit_status(const struct outcome *out)
+{
+	if (out->ok)
+		return 0;
+	if (!out->whole)
+		return EXIT_CRASH;
+	return text_starts(out->text, "LIVENESS") ? EXIT_LIVENESS : EXIT_CORRECTNESS;
+}
+
+/* ---- many ---- */
+
+static bool counts(const struct outcome *out)
+{
+	return out->virtual_ms >= COUNTED_MS && out->n_tm >= COUNTED_PROCESSES &&
+	       out->counts.leaders >= 2 && out->counts.completed >= COUNTED_CHECKPOINTS;
+}
+
+static void report_failure(uint64_t seed, const struct options *o, const struct outcome *out)
+{
+	printf("seed %" PRIu64 ": %s\n  replay: make sim SEED=%" PRIu64
+	       "  (sim_cluster --seed %" PRIu64 " --trace",
+	       seed, out->text, seed, seed);
+	if (o->seconds)
+		printf(" --seconds %" PRIu64, o->seconds);
+	printf(")\n");
+}
+
+static void add(struct totals *t, const struct outcome *out)
+{
+	t->counted += counts(out);
+	t->virtual_ms += out->virtual_ms;
+	t->events += out->events;
+	t->records += out->records;
+	t->faults += out->faults;
+	t->counts.leaders += out->counts.leaders;
+	t->counts.completed += out->counts.completed;
+	t->counts.finished += out->counts.finished;
+	t->counts.canceled += out->counts.canceled;
+	t->counts.failed += out->counts.failed;
+	t->counts.accepted += out->counts.accepted;
+	t->counts.commands += out->counts.commands;
+}
+
+static void check_twice(uint64_t seed, const struct options *o, struct outcome *out)
+{
+	struct outcome again;
+	run_seed(seed, o, &again);
+	if (!out->ok || !again.whole || again.hash == out->hash)
+		return;
+	out->ok = false;
+	snprintf(out->text, sizeof(out->text),
+		 "two runs of one seed differ: %016" PRIx64 " and %016" PRIx64, out->hash,
+		 again.hash);
+}
+
+static double now_s(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void print_totals(const struct totals *t, double seconds)
+{
+	printf("%" PRIu64 " leaders, %" PRIu64
+	       " faults, %u jobs accepted: %u finished, %u canceled, "
+	       "%u failed; %u checkpoints, %u commands, %" PRIu64 " records\n",
+	       (uint64_t)t->counts.leaders, t->faults, t->counts.accepted, t->counts.finished,
+	       t->counts.canceled, t->counts.failed, t->counts.completed, t->counts.commands,
+	       t->records);
+	printf("%" PRIu64 " virtual s in %.1f s: %.0f times real time; %" PRIu64 " events; %" PRIu64
+	       " seeds count (15 s, 3 + 3 processes, a leader change, 3 checkpoints); %" PRIu64
+	       " ran twice\n",
+	       t->virtual_ms / 1000, seconds, (double)t->virtual_ms / 1000 / seconds, t->events,
+	       t->counted, t->twice);
+	printf("%" PRIu64 " passed, %" PRIu64 " failed, 0 skipped\n", t->passed, t->failed);
+}
+
+static int run_many(const struct options *o)
+{
+	struct totals t = {0};
+	double start = now_s();
+	for (uint64_t i = 0; i < o->seeds && t.failed < o->max_failures; i++) {
+		struct outcome out;
+		run_seed(o->first + i, o, &out);
+		if (o->twice_every && i % o->twice_every == 0) {
+			check_twice(o->first + i, o, &out);
+			t.twice++;
+		}
+		add(&t, &out);
+		t.passed += out.ok;
+		t.failed += !out.ok;
+		if (!out.ok)
+			report_failure(o->first + i, o, &out);
+		if (exit_status(&out) > t.worst)
+			t.worst = exit_status(&out);
+	}
+	print_totals(&t, now_s() - start);
+	return t.worst;
+}
+
+static int run_one(const struct options *o)
+{
+	struct outcome out;
+	run_seed(o->seed, o, &out);
+	if (!out.ok)
+		printf("seed %" PRIu64 ": %s\n", o->seed, out.text);
+	printf("hash %016" PRIx64 ", %" PRIu64 " ms, %" PRIu64 " events\n", out.hash,
+	       out.virtual_ms, out.events);
+	printf("%d passed, %d failed, 0 skipped\n", out.ok, !out.ok);
+	return exit_status(&out);
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: sim_cluster --seeds N [--first K] [--seconds V] [--twice-every N] "
+		"[--max-failures N]\n       sim_cluster --seed K [--trace] [--seconds V]\n");
+	return 2;
+}
+
+static bool take(const char *name, const char *value, struct options *o)
+{
+	const struct {
+		const char *name;
+		uint64_t *to;
+	} all[] = {{"--seeds", &o->seeds},
+		   {"--first", &o->first},
+		   {"--seed", &o->seed},
+		   {"--seconds", &o->seconds},
+		   {"--twice-every", &o->twice_every},
+		   {"--max-failures", &o->max_failures}};
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(name, all[i].name) == 0 && value) {
+			o->one |= strcmp(name, "--seed") == 0;
+			return text_u64(value, all[i].to, NULL) == ERR_OK;
+		}
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {
+		.first = 1, .seeds = 10, .twice_every = TWICE_EVERY, .max_failures = 10};
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--trace") == 0)
+			o.trace = true;
+		else if (!take(argv[i], i + 1 < argc ? argv[i + 1] : NULL, &o))
+			return usage();
+		else
+			i++;
+	}
+	return o.one ? run_one(&o) : run_many(&o);
+}

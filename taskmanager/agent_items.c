@@ -171,8 +171,12 @@ static bool has_ended(const struct agent_core *c, const struct job_id *job, uint
 {
 	for (unsigned i = 0; i < c->n_ended; i++) {
 		const struct agent_ended *e = &c->ended[i];
+#ifndef WEIR_MUTANT_ENDED_ATTEMPT_STARTED_AGAIN
 		if (e->region == region && e->attempt.v >= attempt.v && job_id_equal(&e->job, job))
 			return true;
+#else
+		(void)e, (void)job, (void)region, (void)attempt;
+#endif
 	}
 	return false;
 }

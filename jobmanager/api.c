@@ -496,6 +496,18 @@ static void on_readyz(void *owner, struct world_request *r, const struct route_m
 
 /* ---- the listener ---- */
 
+static void on_resign(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	if (!jm_node_step_down(n)) {
+		reply_later(n->w, r, "%s", no_leader);
+		return;
+	}
+	reply_json(n->w, r, 202,
+		   json_pack("{s:s,s:I}", "id", n->config.ha.id, "epoch", (json_int_t)n->epoch.v));
+}
+
 const struct route api_routes[] = {
 	{"GET", "/v1/overview", on_overview, false, true, "counters of the cluster"},
 	{"GET", "/v1/config", on_config, true, true, "what a dashboard needs to start"},
@@ -526,6 +538,8 @@ const struct route api_routes[] = {
 	 "failures, newest first; maxExceptions=n"},
 	{"GET", "/v1/taskmanagers", on_taskmanagers, false, true, "TaskManagers and their slots"},
 	{"GET", "/v1/cluster", on_cluster, true, true, "JobManagers, who leads, etcd's health"},
+	{"POST", "/v1/cluster/resign", on_resign, false, false,
+	 "the leader hands over and queues again; 202 once it has begun"},
 	{"GET", "/healthz", on_healthz, true, true, "200 while the process works"},
 	{"GET", "/readyz", on_readyz, true, true, "200 once it is in the queue of JobManagers"},
 	{.method = NULL}};

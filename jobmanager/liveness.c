@@ -381,7 +381,7 @@ static void watch_these(struct liveness *l, const struct ha_member *members, siz
 	list_each (struct watched, x, &l->watched, hook)
 		x->kept = false;
 	for (size_t i = 0; i < n && !members[0].self; i++)
-		if (!members[i].self)
+		if (!members[i].self && members[i].cluster_address[0])
 			keep(l, &members[i]);
 	list_each_safe (struct watched, x, &l->watched, hook) {
 		if (!x->kept)

@@ -690,24 +690,6 @@ void jm_node_destroy(struct jm_node *n)
 	free(n);
 }
 
-static void resigned(struct ha_resign *r)
-{
-	struct jm_node *n = MEM_OWNER(r, struct jm_node, resign);
-	streams_close_all(n, true);
-	n->resigned(n->resigned_ctx);
-}
-
-void jm_node_resign(struct jm_node *n, void (*done)(void *ctx), void *ctx)
-{
-	if (n->resigning)
-		return;
-	n->resigning = true;
-	n->resigned = done;
-	n->resigned_ctx = ctx;
-	n->resign.done = resigned;
-	ha_resign(n->ha, &n->resign);
-}
-
 const char *jm_node_user_address(const struct jm_node *n)
 {
 	return n->user_address;

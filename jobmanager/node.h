@@ -50,6 +50,8 @@ void jm_node_destroy(struct jm_node *n);
 
 /* Hand leadership over, end the streams; `done` when that is known. Not reversible. */
 void jm_node_resign(struct jm_node *n, void (*done)(void *ctx), void *ctx);
+/* Hand leadership over, and queue again at the tail. False: it does not lead, or is leaving. */
+bool jm_node_step_down(struct jm_node *n);
 
 /* ---- for tests, the simulator and the log ---- */
 

@@ -37,12 +37,13 @@ struct stream {
 	uint64_t token; /* of the registration; 0: liveness */
 };
 
-/* GET leader?after=, held. */
+/* GET leader?after=, held: the asker has lost the leader of `after`. */
 struct held {
 	struct list hook;
 	struct jm_node *node;
 	struct world_request *request;
 	uint64_t after;
+	char voter[NODE_ID_MAX]; /* a TaskManager's id, or a JobManager's instance; "": neither */
 	struct world_timer timer;
 };
 
@@ -97,10 +98,12 @@ struct jm_node {
 	struct list waiting, streams, held;
 	struct list probes;       /* struct probe: of probe.c */
 	struct world_timer pulse; /* liveness bytes */
+	char liveness_line[LIVENESS_LINE_MAX]; /* as last sent */
+	uint64_t liveness_line_ms;             /* when it was last made */
 	struct liveness *liveness;
 
-	bool resigning;
-	struct ha_resign resign;
+	bool resigning, stepping_down;
+	struct ha_resign resign, step_down;
 	void (*resigned)(void *ctx);
 	void *resigned_ctx;
 };
@@ -136,6 +139,7 @@ void streams_send(struct jm_node *n, uint64_t token, const void *line, size_t le
 void streams_close(struct jm_node *n, uint64_t token);
 void streams_close_all(struct jm_node *n, bool liveness_too);
 void streams_leader_changed(struct jm_node *n);
+void streams_resigning(struct jm_node *n); /* tell those who watch us that it is on purpose */
 void streams_fini(struct jm_node *n);
 
 /* waiting requests, api.c */

@@ -8,10 +8,16 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "jobmanager/inspect.h"
 #include "jobmanager/node_inside.h"
 #include "rest/reply.h"
 
-enum { STREAM_HIGH_WATER = 64 << 20, PULSE_HIGH_WATER = 4096, HELD_MAX = 3 * LIMIT_TASKMANAGERS };
+enum {
+	STREAM_HIGH_WATER = 64 << 20,
+	PULSE_HIGH_WATER = 4096,
+	WITNESSES = 5,
+	LINE_MS = 500 /* between two looks at who could be a witness */
+};
 
 /* ---- who leads ---- */
 
@@ -46,7 +52,21 @@ static void held_long_enough(struct world_timer *t)
 {
 	struct held *h = MEM_OWNER(t, struct held, timer);
 	tell_leader(h->node, h->request, queue_is_fresh(h->node));
+	if (h->voter[0])
+		liveness_vote_ended(h->node->liveness, h->voter);
 	held_drop(h);
+}
+
+/* Who asks: a TaskManager by its id, a JobManager by its instance. */
+static void read_voter(const struct world_request *r, char voter[NODE_ID_MAX])
+{
+	char instance[NODE_ID_MAX], id[NODE_ID_MAX];
+	voter[0] = '\0';
+	if (route_query(r->query, "taskmanager", id, sizeof(id)))
+		memcpy(voter, id, NODE_ID_MAX);
+	else if (route_query(r->query, "jobmanager", id, sizeof(id)) &&
+		 route_query(r->query, "instance", instance, sizeof(instance)))
+		memcpy(voter, instance, NODE_ID_MAX);
 }
 
 static void on_leader(void *owner, struct world_request *r, const struct route_match *m)
@@ -67,9 +87,12 @@ static void on_leader(void *owner, struct world_request *r, const struct route_m
 	h->node = n;
 	h->request = r;
 	h->after = after;
+	read_voter(r, h->voter);
 	h->timer.fire = held_long_enough;
 	list_append(&n->held, &h->hook);
 	world_timer_arm(n->w, &h->timer, world_now_ms(n->w) + HOLD_MS);
+	if (h->voter[0])
+		liveness_vote(n->liveness, h->voter, after);
 }
 
 void streams_leader_changed(struct jm_node *n)
@@ -192,29 +215,74 @@ void streams_close_all(struct jm_node *n, bool liveness_too)
 
 /* ---- liveness: the connection itself is the message; bytes show that the loop runs ---- */
 
-static void pulse(struct world_timer *t)
+/* TaskManagers that hear us: who asks about us may ask them. */
+static json_t *witnesses(const struct jm_node *n)
 {
-	struct jm_node *n = MEM_OWNER(t, struct jm_node, pulse);
+	json_t *list = json_array();
+	size_t n_tms = node_leads(n) ? jm_view_tms(n->jm) : 0;
+	for (size_t i = 0; i < n_tms && json_array_size(list) < WITNESSES; i++) {
+		struct jm_tm_view v;
+		jm_view_tm_at(n->jm, i, &v);
+		if (v.tm->state == TM_CONNECTED)
+			json_array_append_new(list, json_string(v.tm->id));
+	}
+	return list;
+}
+
+/* True: it is not what it was. */
+static bool make_line(struct jm_node *n)
+{
+	uint64_t epoch = n->leader.self ? n->leader.epoch : 0;
+	json_t *o = json_pack("{s:s,s:s,s:I,s:o}", "id", n->config.ha.id, "instance", n->instance,
+			      "epoch", (json_int_t)epoch, "witnesses", witnesses(n));
+	if (n->resigning || n->stepping_down)
+		json_object_set_new(o, "resigning", json_true());
+	char *text = json_text(o), line[LIVENESS_LINE_MAX];
+	json_decref(o);
+	snprintf(line, sizeof(line), "%.*s\n", (int)sizeof(line) - 2, text);
+	free(text);
+	bool changed = strcmp(line, n->liveness_line) != 0;
+	memcpy(n->liveness_line, line, sizeof(line));
+	n->liveness_line_ms = world_now_ms(n->w);
+	return changed;
+}
+
+/* To all who watch us. True: there is one. */
+static bool tell_watchers(struct jm_node *n, const char *text)
+{
 	bool any = false;
 	list_each (struct stream, s, &n->streams, hook) {
 		if (s->token != 0)
 			continue;
 		any = true;
-		world_reply_chunk(n->w, s->request, ".", 1);
+		world_reply_chunk(n->w, s->request, text, strlen(text));
 	}
-	if (any)
-		world_timer_arm(n->w, &n->pulse, world_now_ms(n->w) + PULSE_MS);
+	return any;
+}
+
+void streams_resigning(struct jm_node *n)
+{
+	if (make_line(n))
+		tell_watchers(n, n->liveness_line);
+}
+
+static void pulse(struct world_timer *t)
+{
+	struct jm_node *n = MEM_OWNER(t, struct jm_node, pulse);
+	uint64_t now = world_now_ms(n->w);
+	bool news = now >= n->liveness_line_ms + LINE_MS && make_line(n);
+	if (tell_watchers(n, news ? n->liveness_line : "."))
+		world_timer_arm(n->w, &n->pulse, now + PULSE_MS);
 }
 
 static void on_liveness(void *owner, struct world_request *r, const struct route_match *m)
 {
 	struct jm_node *n = owner;
-	char head[256];
 	(void)m;
-	snprintf(head, sizeof(head), "{\"id\":\"%s\",\"instance\":\"%s\",\"epoch\":%" PRIu64 "}\n",
-		 n->config.ha.id, n->instance, n->leader.self ? n->leader.epoch : 0);
 	world_reply_start(n->w, r, 200, PULSE_HIGH_WATER);
-	world_reply_chunk(n->w, r, head, strlen(head));
+	if (make_line(n))
+		tell_watchers(n, n->liveness_line);
+	world_reply_chunk(n->w, r, n->liveness_line, strlen(n->liveness_line));
 	stream_add(n, r, 0);
 	if (!world_timer_armed(&n->pulse)) {
 		n->pulse.fire = pulse;
@@ -224,15 +292,16 @@ static void on_liveness(void *owner, struct world_request *r, const struct route
 
 /* ---- the listener ---- */
 
-const struct route cluster_routes[] = {{"GET", "/v1/cluster/leader", on_leader, true, true,
-					"who leads; held while nobody above `after` does"},
-				       {"GET", "/v1/cluster/liveness", on_liveness, true, true,
-					"a byte every 100 ms for as long as this process lives"},
-				       {"POST", "/v1/cluster/taskmanagers", on_register, true,
-					false, "register; the answer is the command stream"},
-				       {"POST", "/v1/cluster/taskmanagers/:id/reports", on_reports,
-					true, false, "numbered reports, in order"},
-				       {.method = NULL}};
+const struct route cluster_routes[] = {
+	{"GET", "/v1/cluster/leader", on_leader, true, true,
+	 "who leads; held while nobody above `after` does"},
+	{"GET", "/v1/cluster/liveness", on_liveness, true, true,
+	 "who this is; then a byte every 100 ms while its loop runs"},
+	{"POST", "/v1/cluster/taskmanagers", on_register, true, false,
+	 "register; the answer is the command stream"},
+	{"POST", "/v1/cluster/taskmanagers/:id/reports", on_reports, true, false,
+	 "numbered reports, in order"},
+	{.method = NULL}};
 
 void streams_on_request(struct world_server *s, struct world_request *r)
 {
@@ -257,6 +326,8 @@ void streams_on_gone(struct world_server *server, struct world_request *r)
 	struct jm_node *n = MEM_OWNER(server, struct jm_node, cluster);
 	list_each_safe (struct held, h, &n->held, hook) {
 		if (h->request == r) {
+			if (h->voter[0]) /* an answer is no withdrawal; this is */
+				liveness_vote_withdrawn(n->liveness, h->voter);
 			held_drop(h);
 			return;
 		}

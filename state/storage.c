@@ -26,6 +26,7 @@ void storage_init(struct storage *s, const struct storage_ops *ops, const char *
 	s->ops = ops;
 	s->root = mem_text(root);
 	s->write_bytes_per_s = c->write_bytes_per_s;
+	s->write_delay_ms = c->write_delay_ms;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -104,6 +105,9 @@ void storage_config_env(struct storage_config *c)
 	from_env(&c->ca_file, "AWS_CA_BUNDLE");
 	from_env(&c->credentials_file, "AWS_SHARED_CREDENTIALS_FILE");
 	from_env(&c->profile, "AWS_PROFILE");
+	const char *delay = getenv("WEIR_STORAGE_DELAY_MS");
+	if (delay && text_u64(delay, &c->write_delay_ms, NULL) != ERR_OK)
+		c->write_delay_ms = 0;
 }
 
 enum errc storage_open(const struct storage_config *c, struct storage **out, struct err *e)
@@ -182,6 +186,8 @@ enum errc storage_put(struct storage *s, const char *name, const void *data, siz
 {
 	enum errc code = check_name(s, name, e);
 
+	if (code == ERR_OK && s->write_delay_ms)
+		code = storage_wait(s, s->write_delay_ms, e);
 	return code ? code : wrap(s, s->ops->put(s, name, data, len, e), e, "put", name);
 }
 
@@ -297,7 +303,10 @@ enum errc storage_put_write(struct storage_upload *u, const void *data, size_t l
 enum errc storage_put_commit(struct storage_upload *u, struct err *e)
 {
 	const struct storage_ops *ops = u->storage->ops;
-	enum errc code = storage_cancelled(u->storage) ? cancelled(e) : ops->commit(u, e);
+	enum errc code = storage_wait(u->storage, u->storage->write_delay_ms, e);
+
+	if (code == ERR_OK)
+		code = ops->commit(u, e);
 
 	ops->abort(u); /* of what a failed commit has left; of a finished one nothing */
 	return code;

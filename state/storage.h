@@ -45,7 +45,7 @@ enum { STORAGE_NAME_MAX = 900, STORAGE_REMOVE_MAX = 1000 };
 /* Every pointer is copied, NULL or "" is the default, 0 likewise. storage_config_env() fills from
  * the environment what is not set yet: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
  * AWS_REGION, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_CA_BUNDLE,
- * AWS_SHARED_CREDENTIALS_FILE, AWS_PROFILE. */
+ * AWS_SHARED_CREDENTIALS_FILE, AWS_PROFILE; and WEIR_STORAGE_DELAY_MS (write_delay_ms). */
 struct storage_config {
 	const char *url;      /* "file:///dir" or "s3://bucket/prefix" */
 	const char *endpoint; /* "http://host:port", "https://host"; default AWS's of the region */
@@ -61,6 +61,7 @@ struct storage_config {
 	uint64_t attempt_ms;          /* silence that ends one attempt; default 10 s */
 	size_t part_bytes;            /* of a streamed upload; 5 MiB to 1 GiB, default 8 MiB */
 	uint64_t write_bytes_per_s;   /* pace of streamed uploads; 0: none */
+	uint64_t write_delay_ms;      /* before each write becomes durable: for tests and drills */
 };
 
 void storage_config_env(struct storage_config *c);

@@ -41,6 +41,7 @@ struct storage {
 	const struct storage_ops *ops;
 	char *root;
 	uint64_t write_bytes_per_s;
+	uint64_t write_delay_ms;
 	bool cancelled; /* atomic; changed under the lock */
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* on CLOCK_MONOTONIC */

@@ -9,6 +9,8 @@
  *                                                                                              |
  *  any of them --intent recorded--> CANCELLING / FAILING --commits confirmed--> CANCELED / FAILED
  *                                                                                FINISHED <----+
+ *  (FINISHED also from RESTARTING, DEPLOYING, RUNNING: the decision was on its way when a
+ *  worker died)
  *
  * How it works: events change facts (what each worker reported, acknowledgements,
  * failures); then job_advance() looks at recorded document and facts and

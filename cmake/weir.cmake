@@ -76,9 +76,11 @@ function(weir_unit_tests folder)
 		set_tests_properties(${target} PROPERTIES LABELS unit TIMEOUT 120 SKIP_RETURN_CODE 77)
 		if(WEIR_SANITIZE)
 			# Criterion passes in spite of a leak: tools/run-tests looks for these files.
+			# Everything is several times slower: fewer seeds, more patience.
 			set(log "log_path=${CMAKE_BINARY_DIR}/reports/${target}")
-			set_tests_properties(${target} PROPERTIES ENVIRONMENT
-				"ASAN_OPTIONS=${log};UBSAN_OPTIONS=${log}:print_stacktrace=1;TSAN_OPTIONS=${log}")
+			set(options "ASAN_OPTIONS=${log};UBSAN_OPTIONS=${log}:print_stacktrace=1")
+			set_tests_properties(${target} PROPERTIES TIMEOUT 400
+				ENVIRONMENT "${options};TSAN_OPTIONS=${log};WEIR_SEEDS=50")
 		endif()
 		set_property(GLOBAL APPEND PROPERTY WEIR_UNITS ${target})
 		if(source IN_LIST plain)

@@ -4,7 +4,7 @@ JOBS ?= 2
 PROGRAMS = weir weir-jobmanager weir-taskmanager
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-all bench bench-failover format sim clean
+.PHONY: help build demo test test-all bench bench-failover format sim model clean
 
 help: ## this list
 	@echo "make TARGET"
@@ -32,6 +32,10 @@ test-all: ## test, and clang, thread sanitizer and the long drills
 sim: ## the simulator over many seeds (SEEDS=500)
 	@tools/setup build test
 	@tools/run-tests --label sim --seeds $(or $(SEEDS),500)
+
+model: ## let spin search the protocol's model, and show that each rule carries weight
+	@tools/setup build test
+	@model/run
 
 bench: ## measure this machine (see docs/benchmarks.md)
 	@tools/setup build demo

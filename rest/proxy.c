@@ -156,6 +156,12 @@ static void answer_done(struct world_http *http, const struct world_reply *reply
 				     "or may not have happened");
 }
 
+/* Under way to somebody who does not lead any more, and no harm if it is done again. */
+static bool overtaken(const struct entry *x)
+{
+	return x->http.impl != NULL && x->repeatable && x->tries < TRIES_MAX;
+}
+
 void proxy_leader(struct proxy *p, const char *address, uint64_t epoch)
 {
 	p->handle = NULL;
@@ -166,8 +172,9 @@ void proxy_leader(struct proxy *p, const char *address, uint64_t epoch)
 	memcpy(p->address, address, strlen(address) + 1);
 	p->epoch = epoch;
 	list_each_safe (struct entry, x, &p->entries, hook) {
-		if (!world_timer_armed(&x->timer) || x->tried_epoch == epoch)
+		if (x->tried_epoch == epoch || !(world_timer_armed(&x->timer) || overtaken(x)))
 			continue;
+		world_http_cancel(p->w, &x->http);
 		if (x->held)
 			give_up(x, "another JobManager leads");
 		else
@@ -182,7 +189,7 @@ void proxy_ours(struct proxy *p,
 	p->handle = handle;
 	p->owner = owner;
 	list_each_safe (struct entry, x, &p->entries, hook) {
-		if (world_timer_armed(&x->timer))
+		if (world_timer_armed(&x->timer) || overtaken(x))
 			hand_back(x);
 	}
 }

@@ -8,6 +8,8 @@
  *
  *   accept --> FORWARDED --reply--> answered
  *                  |--503, lost--> WAITING for another leader --> FORWARDED (once)
+ *                  |--another leads now, repeatable--> likewise, at once: the old
+ *                  |    one may be frozen, and its answer never come
  *                                     |--too long--> 503
  *                                     |--it is ourselves--> handed back to the owner
  *

@@ -254,6 +254,27 @@ Test(proxy, what_may_have_happened_is_not_repeated_unless_that_does_no_harm)
 	}
 }
 
+/* Its kernel keeps the connection open: no end will tell. */
+Test(proxy, a_frozen_leader_is_not_waited_for_once_another_leads)
+{
+	for (int repeatable = 0; repeatable < 2; repeatable++) {
+		struct fixture f;
+		struct later l, m;
+		begin(&f);
+		f.one.status = 0;
+		f.standby.repeatable = repeatable;
+		leads(&f, &l, "one:80", 7, 0);
+		leads(&f, &m, "two:80", 8, 500);
+		uint64_t start = sim_now_us(f.sim);
+		ask(&f);
+		cr_assert(eq(int, f.client.status, repeatable ? 200 : 503));
+		cr_assert(eq(u32, f.two.heard, repeatable ? 1 : 0));
+		cr_assert(sim_now_us(f.sim) - start <
+			  (repeatable ? 600 : PROXY_TIMEOUT_MS + 1000) * UINT64_C(1000));
+		sim_destroy(f.sim);
+	}
+}
+
 static void handle(void *owner, struct world_request *r, const char *body)
 {
 	struct fixture *f = owner;
@@ -279,6 +300,15 @@ Test(proxy, it_hands_back_what_waits_when_we_come_to_lead)
 	ask(&f);
 	cr_assert(eq(int, f.client.status, 202));
 	cr_assert(eq(u32, f.standby.handled, 1));
+	sim_destroy(f.sim);
+	/* and what hangs at a leader that is frozen */
+	begin(&f);
+	f.one.status = 0;
+	f.standby.repeatable = true;
+	leads(&f, &l, "one:80", 7, 0);
+	sim_at(f.sim, 300, we_lead, &f);
+	ask(&f);
+	cr_assert(eq(int, f.client.status, 202));
 	sim_destroy(f.sim);
 }
 

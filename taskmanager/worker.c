@@ -25,7 +25,11 @@ enum {
 	BYE_MS = 500,
 	PENDING_MAX = 1024,
 	SPINS = 20,
-	MEMORY_DEFAULT = 512 << 20
+	MEMORY_DEFAULT = 512 << 20,
+	BUDGET_LEAST_MS = 1000, /* of one storage request with its retries */
+	BUDGET_MOST_MS = 30000,
+	ATTEMPT_MOST_MS = 10000,
+	ATTEMPTS = 100 /* time is what ends it */
 };
 
 enum state { WAITING, PREPARED, STARTING, RUNNING, ENDING, FAILED };
@@ -368,6 +372,24 @@ static void *starter_main(void *arg)
 	return NULL;
 }
 
+static uint64_t clamp(uint64_t v, uint64_t least, uint64_t most)
+{
+	return v < least ? least : v > most ? most : v;
+}
+
+/* A request that fails is tried again for as long as the checkpoint can still make it; then it is
+ * declined with the reason, before the leader's clock ends it without one. */
+static void storage_patience(const struct worker *w, struct storage_config *c)
+{
+	const struct spec_checkpointing *k = &w->d.spec->checkpointing;
+
+	if (!k->enabled)
+		return;
+	c->budget_ms = clamp(k->timeout_ms / 2, BUDGET_LEAST_MS, BUDGET_MOST_MS);
+	c->attempt_ms = clamp(c->budget_ms / 2, BUDGET_LEAST_MS / 2, ATTEMPT_MOST_MS);
+	c->attempts = ATTEMPTS;
+}
+
 static enum errc storage_start(struct worker *w, struct err *e)
 {
 	struct storage_config c = {
@@ -385,6 +407,7 @@ static enum errc storage_start(struct worker *w, struct err *e)
 		.profile = setting(w, "s3Profile", NULL)};
 
 	storage_config_env(&c);
+	storage_patience(w, &c);
 	return storage_open(&c, &w->storage, e);
 }
 
@@ -564,6 +587,7 @@ static void on_end(struct worker *w, const struct control_command_msg *m)
 	}
 	orders_all(w, &(struct task_order){.kind = m->kind == CONTROL_FINISH ? TASK_FINISH
 									     : TASK_CANCEL,
+					   .barrier.checkpoint = m->checkpoint.v,
 					   .terminal = m->terminal});
 }
 

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "jobmanager/metrics.h"
 #include "jobmanager/node_inside.h"
 #include "jobmanager/show.h"
 #include "rest/reply.h"
@@ -471,6 +472,25 @@ static void on_cluster(void *owner, struct world_request *r, const struct route_
 	reply_json(n->w, r, 200, show_cluster(n));
 }
 
+static void on_failovers(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	reply_json(n->w, r, 200, history_json(&n->history));
+}
+
+static void on_metrics(void *owner, struct world_request *r, const struct route_match *m)
+{
+	static const struct world_header plain = {"Content-Type",
+						  "text/plain; version=0.0.4; charset=utf-8"};
+	struct jm_node *n = owner;
+	struct buf text = {0};
+	(void)m;
+	metrics_write(n, &text);
+	world_reply_with(n->w, r, 200, &plain, 1, text.data, text.len);
+	buf_fini(&text);
+}
+
 static void on_healthz(void *owner, struct world_request *r, const struct route_match *m)
 {
 	struct jm_node *n = owner;
@@ -540,6 +560,9 @@ const struct route api_routes[] = {
 	{"GET", "/v1/cluster", on_cluster, true, true, "JobManagers, who leads, etcd's health"},
 	{"POST", "/v1/cluster/resign", on_resign, false, false,
 	 "the leader hands over and queues again; 202 once it has begun"},
+	{"GET", "/v1/cluster/failovers", on_failovers, false, true,
+	 "changes of leader, newest first: cause, moments, what was taken over"},
+	{"GET", "/metrics", on_metrics, true, true, "this JobManager's metrics, for Prometheus"},
 	{"GET", "/healthz", on_healthz, true, true, "200 while the process works"},
 	{"GET", "/readyz", on_readyz, true, true, "200 once it is in the queue of JobManagers"},
 	{.method = NULL}};

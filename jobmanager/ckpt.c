@@ -353,7 +353,8 @@ void ckpt_recorded(struct ckpt *c, const struct doc *d, unsigned n_parts, uint64
 		if (ckpt_find(c, d->flights[i].id))
 			continue;
 		assert(c->n < LIMIT_CHECKPOINTS_IN_FLIGHT);
-		c->flights[c->n++] = begin(&d->flights[i], n_parts, now_ms + timeout_ms);
+		c->flights[c->n] = begin(&d->flights[i], n_parts, now_ms + timeout_ms);
+		counts_watch(c->counts, &c->flights[c->n++]->sm);
 		c->last_trigger_ms = now_ms;
 	}
 }

@@ -35,6 +35,7 @@
 #include "base/limits.h"
 #include "base/sm.h"
 #include "job/graph.h"
+#include "jobmanager/counts.h"
 #include "jobmanager/doc.h"
 #include "jobmanager/effects.h"
 
@@ -73,6 +74,7 @@ struct ckpt {
 	struct ckpt_flight *flights[LIMIT_CHECKPOINTS_IN_FLIGHT]; /* owns; ids ascending */
 	uint64_t last_trigger_ms; /* the interval counts from here */
 	uint64_t last_end_ms;     /* minPause counts from here */
+	struct counts *counts;    /* borrows; may be NULL */
 	uint32_t failures;        /* own-fault failures in a row */
 	char trouble[160]; /* "" or why the last one failed although the job is not to blame */
 };

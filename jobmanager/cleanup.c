@@ -61,6 +61,7 @@ void cleanup_add(struct cleanup *c, const struct job_id *job, const char *key,
 	e->not_before_ms = not_before_ms;
 	snprintf(e->key, sizeof(e->key), "%s", key);
 	sm_init(&e->sm, &cleanup_table, CLEANUP_WAITING);
+	counts_watch(c->counts, &e->sm);
 	list_append(&c->entries, &e->hook);
 	c->n++;
 }

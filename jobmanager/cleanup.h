@@ -24,6 +24,7 @@
 
 #include "base/list.h"
 #include "base/sm.h"
+#include "jobmanager/counts.h"
 #include "jobmanager/effects.h"
 
 enum { CLEANUP_BUSY_MAX = 4, CLEANUP_RETRY_MS = 5000 };
@@ -40,6 +41,7 @@ struct cleanup {
 	struct list entries; /* owns */
 	size_t n;
 	unsigned n_busy;
+	struct counts *counts; /* borrows; may be NULL */
 };
 
 struct jm_doc;

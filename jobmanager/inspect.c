@@ -57,6 +57,11 @@ bool jm_view_job(const struct jm *jm, const struct job_id *id, struct jm_job_vie
 	return job != NULL;
 }
 
+const struct counts *jm_view_counts(const struct jm *jm)
+{
+	return &jm->counts;
+}
+
 /* ---- jobs that are not opened ---- */
 
 size_t jm_view_helds(const struct jm *jm)

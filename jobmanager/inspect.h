@@ -15,6 +15,7 @@
 
 #include "job/graph.h"
 #include "job/spec.h"
+#include "jobmanager/counts.h"
 #include "jobmanager/doc.h"
 #include "jobmanager/jm.h"
 #include "jobmanager/tms.h"
@@ -47,6 +48,8 @@ struct jm_job_view {
 size_t jm_view_jobs(const struct jm *jm);                                        /* how many */
 void jm_view_job_at(const struct jm *jm, size_t index, struct jm_job_view *out); /* by job id */
 bool jm_view_job(const struct jm *jm, const struct job_id *job, struct jm_job_view *out);
+
+const struct counts *jm_view_counts(const struct jm *jm);
 
 /* A job that is in the store and was not opened: quarantined, or its turn has not come. */
 struct jm_held_view {

@@ -148,6 +148,7 @@ static struct job_env env_of(struct jm *jm, struct jm_effects *fx)
 		.tms = &jm->tms,
 		.cleanup = &jm->cleanup,
 		.next_token = &jm->next_token,
+		.counts = &jm->counts,
 		.fx = fx,
 	};
 }
@@ -307,7 +308,10 @@ static void lead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx
 					       .nospace = ev->nospace,
 					       .docs = ev->docs,
 					       .n_docs = ev->n_docs};
+	jm->counts.takeover = (struct counts_takeover){.began_ms = jm->now_ms};
+	jm->cleanup.counts = &jm->counts;
 	quarantine_begin(&jm->quarantine, &start);
+	counts_watch(&jm->counts, &jm->quarantine.sm);
 	say_careful(jm, fx);
 	effects_trace(fx, LOG_LEVEL_INFO, "leads with epoch %" PRIu64 ": %zu jobs to reconcile",
 		      jm->epoch.v, jm->quarantine.n_docs);
@@ -353,6 +357,7 @@ static void close_stream(struct jm *jm, struct taskmanager *tm, const char *why,
 static void lose_tm(struct jm *jm, struct taskmanager *tm, const char *why, struct jm_effects *fx)
 {
 	effects_trace(fx, LOG_LEVEL_WARN, "tm=%s lost: it %s", tm->id, why);
+	jm->counts.tms_lost++;
 	struct job_env env = env_of(jm, fx);
 	for (size_t i = 0; i < jm->n_jobs; i++)
 		job_tm_lost(jm->jobs[i], &env, tm, why);
@@ -855,9 +860,42 @@ static void advance_jobs(struct jm *jm, bool all, struct jm_effects *fx)
 	remove_gone(jm);
 }
 
+static bool inherits_flight(const struct job *job)
+{
+	for (unsigned i = 0; i < job->doc.n_flights; i++)
+		if (job->doc.flights[i].id.v < job->inherited.v)
+			return true;
+	return false;
+}
+
+/* How far the takeover has come: for people, nothing depends on it. */
+static void note_progress(struct jm *jm, const struct jm_effects *fx, size_t from)
+{
+	struct counts_takeover *t = &jm->counts.takeover;
+	uint64_t sent = 0;
+	for (size_t i = from; i < fx->n; i++)
+		sent += fx->at[i].kind == JM_COMMAND && fx->at[i].job.hex[0];
+	jm->counts.commands += sent;
+	if (sent && !t->first_command_ms)
+		t->first_command_ms = jm->now_ms;
+	if (jm->role != JM_IS_LEADING || t->settled_ms || !quarantine_all_opened(&jm->quarantine))
+		return;
+	bool inherits = false;
+	for (size_t i = 0; i < jm->n_jobs; i++) {
+		if (sm_state(&jm->jobs[i]->sm) == JOB_RECONCILING)
+			return;
+		inherits |= !job_terminal(jm->jobs[i]) && inherits_flight(jm->jobs[i]);
+	}
+	if (!t->reconciled_ms)
+		t->reconciled_ms = jm->now_ms;
+	if (!inherits)
+		t->settled_ms = jm->now_ms;
+}
+
 void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 {
 	assert(ev->kind < JM_EVENT_COUNT && ev->now_ms >= jm->now_ms);
+	size_t before = fx->n;
 	forgive_pause(jm, ev->now_ms);
 	jm->now_ms = ev->now_ms;
 	jm->wall_ms = ev->wall_ms;
@@ -871,6 +909,7 @@ void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 	advance_jobs(jm, all, fx);
 	if (jm->role == JM_IS_LEADING)
 		cleanup_run(&jm->cleanup, jm->now_ms, &jm->next_token, fx);
+	note_progress(jm, fx, before);
 	assert(tms_holds(&jm->tms));
 }
 

@@ -5,6 +5,7 @@
 #define JOBMANAGER_JM_INSIDE_H
 
 #include "jobmanager/cleanup.h"
+#include "jobmanager/counts.h"
 #include "jobmanager/inspect.h"
 #include "jobmanager/jm.h"
 #include "jobmanager/job.h"
@@ -27,7 +28,8 @@ struct jm {
 	struct tms tms;
 	struct cleanup cleanup;
 	struct quarantine quarantine;
-	struct job **jobs; /* owns; ascending ids; terminal ones too */
+	struct counts counts; /* of this process's whole life */
+	struct job **jobs;    /* owns; ascending ids; terminal ones too */
 	size_t n_jobs, jobs_capacity;
 	struct job_id *unreadable; /* documents of another format: left alone; owns */
 	size_t n_unreadable;

@@ -194,7 +194,9 @@ struct job *job_create(const struct job_env *env, const struct job_id *id, struc
 	job->regions = mem_array(job->doc.n_regions, sizeof(job->regions[0]));
 	take_spec(job, spec);
 	ckpt_init(&job->ckpt, env->now_ms);
+	job->ckpt.counts = env->counts;
 	sm_init(&job->sm, &job_table, JOB_CREATING);
+	counts_watch(env->counts, &job->sm);
 	return job;
 }
 
@@ -225,6 +227,61 @@ static uint64_t back_off_end(const struct doc_region *d, const struct job_env *e
 	return env->now_ms + ((uint64_t)left < d->delay_ms ? (uint64_t)left : d->delay_ms);
 }
 
+static bool in_flight(const struct doc *d, struct ckpt_id id)
+{
+	for (unsigned i = 0; i < d->n_flights; i++)
+		if (d->flights[i].id.v == id.v)
+			return true;
+	return false;
+}
+
+static void count_inherited(struct job *job, struct counts *counts)
+{
+	job->inherited = job->doc.next_checkpoint;
+	counts->takeover.jobs++;
+	counts->takeover.ckpts_inherited += job->doc.n_flights;
+}
+
+/* What a new leader made of the regions that it found. */
+static void count_taken_over(const struct job *job, enum job_state to, struct counts_takeover *t)
+{
+	t->jobs_adopted += to == JOB_RUNNING || to == JOB_FINISHING;
+	t->jobs_restarted += to == JOB_RESTARTING;
+	t->jobs_resumed += to == JOB_WAITING || to == JOB_DEPLOYING;
+	for (unsigned v = 0; job->graph && v < job->graph->n_vertices; v++) {
+		const struct graph_vertex *vertex = &job->graph->vertices[v];
+		const struct job_region *region = &job->regions[vertex->region];
+		if (region->failed)
+			t->tasks_restarted += vertex->parallelism;
+		else if (region->phase == REGION_RUNNING)
+			t->tasks_adopted += vertex->parallelism;
+	}
+}
+
+static void count_recorded(const struct job *job, const struct doc *before, struct counts *counts)
+{
+	struct counts_takeover *t = &counts->takeover;
+	const struct doc_pointer *newest = doc_newest(&job->doc);
+	bool completed = job->doc.n_completed > before->n_completed;
+	counts->restarts += job->doc.restarts - before->restarts;
+	counts->ckpts_completed += job->doc.n_completed - before->n_completed;
+	counts->ckpts_given_up += job->doc.n_given_up - before->n_given_up;
+	if (completed && newest) {
+		int64_t ms = newest->completed_wall_ms - newest->triggered_wall_ms;
+		counts->ckpts_ms_sum += ms > 0 ? (uint64_t)ms : 0;
+		counts->ckpts_bytes += newest->bytes;
+	}
+	for (unsigned i = 0; i < before->n_flights; i++) {
+		struct ckpt_id id = before->flights[i].id;
+		if (in_flight(&job->doc, id) || id.v >= job->inherited.v)
+			continue;
+		if (completed && newest && newest->id.v == id.v)
+			t->ckpts_completed++;
+		else
+			t->ckpts_given_up++;
+	}
+}
+
 struct job *job_load(const struct job_env *env, struct doc *doc, uint64_t revision)
 {
 	struct job *job = mem_alloc(sizeof(*job));
@@ -232,6 +289,7 @@ struct job *job_load(const struct job_env *env, struct doc *doc, uint64_t revisi
 	job->revision = revision;
 	job->regions = mem_array(job->doc.n_regions, sizeof(job->regions[0]));
 	ckpt_init(&job->ckpt, env->now_ms);
+	job->ckpt.counts = env->counts;
 	if (doc_terminal(job->doc.status)) {
 		struct spec *spec = NULL;
 		if (job->doc.spec && spec_parse(job->doc.spec, &spec, NULL) == ERR_OK)
@@ -256,6 +314,8 @@ struct job *job_load(const struct job_env *env, struct doc *doc, uint64_t revisi
 	job->grace_until_ms = env->now_ms + env->reconcile_grace_ms;
 	job->ending_since_ms = env->now_ms;
 	sm_init(&job->sm, &job_table, JOB_RECONCILING);
+	counts_watch(env->counts, &job->sm);
+	count_inherited(job, env->counts);
 	return job;
 }
 
@@ -706,14 +766,6 @@ static void narrate_region(const struct job *job, const struct job_env *env,
 	      where);
 }
 
-static bool in_flight(const struct doc *d, struct ckpt_id id)
-{
-	for (unsigned i = 0; i < d->n_flights; i++)
-		if (d->flights[i].id.v == id.v)
-			return true;
-	return false;
-}
-
 static const char *why_given_up(const struct doc *d, struct ckpt_id id)
 {
 	for (unsigned i = d->n_given_up_kept; i-- > 0;)
@@ -832,6 +884,7 @@ static void recorded(struct job *job, const struct job_env *env, uint64_t revisi
 		      job->spec ? job->spec->checkpointing.timeout_ms : LOADED_TIMEOUT_MS,
 		      env->now_ms);
 	queue_cleanup(job, env, &before);
+	count_recorded(job, &before, env->counts);
 	if (job->doc.desired != before.desired)
 		job->ending_since_ms = env->now_ms;
 	if (created)
@@ -866,6 +919,8 @@ void job_decided(struct job *job, const struct job_env *env, enum errc code, con
 		 uint64_t revision)
 {
 	job->deciding = 0;
+	env->counts->decisions++;
+	env->counts->decisions_refused += code != ERR_OK;
 	if (code == ERR_OK)
 		recorded(job, env, revision);
 	else
@@ -995,6 +1050,8 @@ static void settle_state(struct job *job, const struct job_env *env)
 		return;
 	const char *from = sm_name(&job->sm);
 	bool adopted = sm_state(&job->sm) == JOB_RECONCILING && to == JOB_RUNNING;
+	if (sm_state(&job->sm) == JOB_RECONCILING)
+		count_taken_over(job, to, &env->counts->takeover);
 	sm_move(&job->sm, to, "");
 	TRACE(job, env, LOG_LEVEL_INFO, "%s -> %s: %.300s", from, sm_name(&job->sm),
 	      adopted ? "adopted as it runs" : reason(job, to));

@@ -50,6 +50,7 @@
 #include "job/spec.h"
 #include "jobmanager/ckpt.h"
 #include "jobmanager/cleanup.h"
+#include "jobmanager/counts.h"
 #include "jobmanager/doc.h"
 #include "jobmanager/effects.h"
 #include "jobmanager/tms.h"
@@ -145,6 +146,7 @@ struct job {
 	uint64_t grace_until_ms;    /* RECONCILING at most until then; 0: not reconciling */
 	struct job_region *regions; /* owns; as many as the document has */
 	struct ckpt ckpt;
+	struct ckpt_id inherited; /* checkpoints below were begun by another leader; 0: none */
 	bool cancel_wanted;
 	bool fatal; /* no restart follows; `fatal_failure` says why */
 	struct doc_failure fatal_failure;
@@ -172,6 +174,7 @@ struct job_env {
 	struct tms *tms;
 	struct cleanup *cleanup;
 	uint64_t *next_token;
+	struct counts *counts;
 	struct jm_effects *fx;
 };
 

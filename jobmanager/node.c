@@ -275,6 +275,7 @@ void node_step(struct jm_node *n, struct jm_event *ev)
 	else
 		world_timer_arm(n->w, &n->wake, at);
 	api_opened(n);
+	history_look(&n->history);
 }
 
 bool node_leads(const struct jm_node *n)
@@ -362,6 +363,7 @@ static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 	}
 	put_cookie(n);
 	leader_changed(n);
+	history_lead(&n->history);
 }
 
 static void drop_docs(struct jm_node *n)
@@ -528,8 +530,10 @@ static void not_leading(struct jm_node *n)
 	if (n->told)
 		node_step(n, &ev);
 	n->told = false;
+	history_follow(&n->history);
 	n->cookie_done = false;
 	streams_close_all(n, false);
+	proxy_leader(n->proxy, NULL, 0); /* or it would hand back at once what is passed on now */
 	api_not_leading(n);
 }
 
@@ -644,6 +648,7 @@ struct jm_node *jm_node_create(struct world *w, const struct jm_node_config *con
 	n->config.jm.instance = n->instance;
 	n->proxy = proxy_create(w, config->ha.id, NULL);
 	n->jm = jm_create(&n->config.jm);
+	history_init(&n->history, n);
 	n->listener = (struct ha_listener){.on_role = on_role, .on_members = on_members};
 	n->ha = ha_create(w, &n->config.ha, &n->listener);
 	if (!config->no_liveness)
@@ -675,6 +680,7 @@ void jm_node_destroy(struct jm_node *n)
 		ha_get_cancel(n->ha, &n->cluster_read);
 	if (n->cookie.impl != NULL)
 		n->blobs->cancel(n->blobs, &n->cookie);
+	history_fini(&n->history);
 	api_fini(n);
 	probe_fini(n);
 	streams_fini(n);

@@ -8,6 +8,7 @@
 #define JOBMANAGER_NODE_INSIDE_H
 
 #include "base/list.h"
+#include "jobmanager/history.h"
 #include "jobmanager/liveness.h"
 #include "jobmanager/node.h"
 #include "rest/proxy.h"
@@ -82,6 +83,8 @@ struct jm_node {
 	struct jm_doc *docs; /* owns: hot documents, while the identity is being found */
 	size_t n_docs;
 
+	struct history history;
+
 	struct jm *jm;
 	bool stepping;
 	unsigned
@@ -96,8 +99,8 @@ struct jm_node {
 	const char
 		*body; /* borrows: in place of the body of the request being handled; NULL: none */
 	struct list waiting, streams, held;
-	struct list probes;       /* struct probe: of probe.c */
-	struct world_timer pulse; /* liveness bytes */
+	struct list probes;                    /* struct probe: of probe.c */
+	struct world_timer pulse;              /* liveness bytes */
 	char liveness_line[LIVENESS_LINE_MAX]; /* as last sent */
 	uint64_t liveness_line_ms;             /* when it was last made */
 	struct liveness *liveness;

@@ -412,6 +412,14 @@ bool quarantine_decided(struct quarantine *q, uint64_t token, enum errc code, co
 
 /* ---- asking ---- */
 
+bool quarantine_all_opened(const struct quarantine *q)
+{
+	for (size_t i = 0; i < q->n_docs; i++)
+		if (!q->docs[i].held)
+			return false;
+	return true;
+}
+
 const struct quarantine_doc *quarantine_find(const struct quarantine *q, const struct job_id *job)
 {
 	for (size_t i = 0; i < q->n_docs; i++)

@@ -130,6 +130,8 @@ bool quarantine_decided(struct quarantine *q, uint64_t token, enum errc code, co
 /* Take the next document that may be opened now; false: none. The caller frees key and value. */
 bool quarantine_next(struct quarantine *q, uint64_t now_ms, struct quarantine_doc *out);
 
+/* Was every job opened that is not held? */
+bool quarantine_all_opened(const struct quarantine *q);
 /* Is this job known, but not opened? NULL: no. */
 const struct quarantine_doc *quarantine_find(const struct quarantine *q, const struct job_id *job);
 /* Try a held job again, now; false: it is not held. */

@@ -171,12 +171,12 @@ json_t *show_jobs(const struct jm_node *n)
 
 /* ---- checkpoints ---- */
 
-struct history {
+struct listing {
 	struct view_checkpoint *at; /* owns */
 	unsigned n;
 };
 
-static struct view_checkpoint *add(struct history *h)
+static struct view_checkpoint *add(struct listing *h)
 {
 	h->at = mem_resize(h->at, h->n + 1, sizeof(*h->at));
 	h->at[h->n] =
@@ -195,7 +195,7 @@ static char *path_of(const struct jm_node *n, const char *manifest)
 	return mem_printf("%s/%s", n->blobs->root ? n->blobs->root : "", manifest);
 }
 
-static void add_flights(const struct jm_node *n, const struct jm_job_view *v, struct history *h)
+static void add_flights(const struct jm_node *n, const struct jm_job_view *v, struct listing *h)
 {
 	struct jm_flight_view flights[FLIGHTS_MAX];
 	size_t count = jm_view_flights(n->jm, &v->doc->job, flights, FLIGHTS_MAX);
@@ -212,7 +212,7 @@ static void add_flights(const struct jm_node *n, const struct jm_job_view *v, st
 	}
 }
 
-static void add_recorded(const struct jm_node *n, const struct doc *d, struct history *h)
+static void add_recorded(const struct jm_node *n, const struct doc *d, struct listing *h)
 {
 	for (unsigned i = 0; i < d->n_retained; i++) {
 		const struct doc_pointer *p = &d->retained[i];
@@ -241,7 +241,7 @@ static void add_recorded(const struct jm_node *n, const struct doc *d, struct hi
 json_t *show_checkpoints(const struct jm_node *n, const struct jm_job_view *v)
 {
 	const struct doc *d = v->doc;
-	struct history h = {0};
+	struct listing h = {0};
 	struct view_checkpoints all = {.now_ms = world_wall_ms(n->w), .restored_path = ""};
 	char *restored = NULL;
 	add_flights(n, v, &h);

@@ -165,7 +165,7 @@ class Moments:
     def cancelled(self, moment, number):
         name = f"cancel-{number}"
         self.calm()
-        job = self.c.submit(spec(name, 10**7, 1000))
+        job = self.c.submit(spec(name, 10**7, 1000, interval="100ms"))
         self.c.wait_state(job, ["RUNNING"], 30)
         wait_for("a checkpoint", 30, lambda: self.c.completed(job) > 0)
         answers = []
@@ -210,7 +210,9 @@ def main():
     p.add_argument("--rounds", type=int, default=1)
     p.add_argument("--rate", type=int, default=10000)
     a = p.parse_args()
-    with Cluster(a.bin, etcd=1, jobmanagers=3, taskmanagers=2, slots=2) as c:
+    # With storage this slow a checkpoint is nearly always in flight.
+    env = {"WEIR_STORAGE_DELAY_MS": "50"}
+    with Cluster(a.bin, etcd=1, jobmanagers=3, taskmanagers=2, slots=2, env=env) as c:
         m = Moments(c, a.verify)
         m.checkpoints(a.rate * 25 * a.rounds, a.rate, a.rounds)
         number = 0

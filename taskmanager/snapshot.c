@@ -269,8 +269,10 @@ static void part_take(struct uploader *u, struct snapshot_part *p)
 	o->n_parts++;
 	if (!o->over && code == ERR_OK && o->n_parts == u->config.n_tasks) {
 		code = opened_commit(o, e);
-		if (code == ERR_OK)
+		if (code == ERR_OK) {
+			*e = (struct err){0}; /* of what a retry has made good */
 			report(u, o);
+		}
 	}
 	if (code != ERR_OK) {
 		opened_drop(o);

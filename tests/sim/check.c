@@ -124,6 +124,8 @@ static void check_creation_and_end(struct check *k, const struct sim_etcd_txn *t
 				   const struct sim_etcd_write *w)
 {
 	char done[128];
+	if (w->key[strlen(SIM_ROOT "run/")] == '_')
+		return; /* not a job: how leaders began */
 	snprintf(done, sizeof(done), SIM_ROOT "done/%s", w->key + strlen(SIM_ROOT "run/"));
 	if (!w->value && !write_of(t, done))
 		check_fail(k, "%s is deleted without a tombstone", w->key);
@@ -213,20 +215,10 @@ static void on_run(struct check *k, const char *job, const char *value)
 	check_undisturbed(k, h);
 }
 
-static uint64_t source_limit(const struct cluster *c, const char *job)
-{
-	for (unsigned i = 0; i < c->swarm.n_jobs; i++) {
-		const char *to = strstr(c->jobs[i].spec, "\"to\":");
-		if (strcmp(c->jobs[i].id, job) == 0 && to)
-			return strtoull(to + 5, NULL, 10);
-	}
-	return 0;
-}
-
 /* Of a job that finished: all of it. Of another: what its newest checkpoint holds. */
 static void check_output(struct check *k, struct history *h, bool finished)
 {
-	uint64_t limit = source_limit(k->c, h->job);
+	uint64_t limit = h->limit;
 	for (unsigned r = 0; r < h->now.n_regions; r++)
 		for (uint32_t s = 0; s < PARALLELISM_MAX; s++) {
 			uint64_t want = 0;
@@ -288,8 +280,12 @@ static void on_change(void *ctx, uint64_t revision, const char *key, const char 
 	if (!text_starts(key, SIM_ROOT))
 		return;
 	const char *name = key + strlen(SIM_ROOT);
-	if (text_starts(name, "run/")) {
+	if (text_starts(name, "run/_")) {
+		return; /* not a job */
+	} else if (text_starts(name, "run/")) {
 		on_run(k, name + 4, value);
+	} else if (text_starts(name, "spec/") && value && strstr(value, "\"to\":")) {
+		need(k, name + 5)->limit = strtoull(strstr(value, "\"to\":") + 5, NULL, 10);
 	} else if (text_starts(name, "done/")) {
 		on_done(k, name + 5, value);
 	} else if (text_starts(name, "cleanup/") && value) {

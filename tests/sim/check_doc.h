@@ -53,6 +53,7 @@ struct history {
 	bool live, ended, was_running;
 	char status[16]; /* once it ended */
 	unsigned versions;
+	uint64_t limit; /* at which its sources end */
 	struct doc_seen now;
 	uint64_t newest; /* ever */
 	uint8_t fate[SEEN_CKPTS];

@@ -63,7 +63,7 @@ struct swarm swarm_of_seed(uint64_t seed, uint64_t safety_ms, struct sim_knobs *
 		s.n_tm = 2;
 	s.slots = (unsigned)prng_between(&p, 2, 4);
 	s.n_jobs = (unsigned)prng_between(&p, 1, 3);
-	s.safety_ms = safety_ms ? safety_ms : prng_between(&p, 12000, 22000);
+	s.safety_ms = safety_ms ? safety_ms : prng_between(&p, 15000, 20000);
 	s.fault_gap_ms = prng_between(&p, 300, 3000);
 	s.cancels = half(&p);
 	draw_faults(&s, &p);
@@ -233,9 +233,8 @@ static void stop_resigned(struct sim *s, const char *name)
 	sim_node_crash(s, name);
 }
 
-static void resign(struct faults *f)
+static void resign(struct faults *f, const struct jm_box *j)
 {
-	struct jm_box *j = some_jm(f);
 	if (!j->node)
 		return;
 	sim_narrate(f->c->sim, "fault: %s is asked to stop", j->name);
@@ -287,7 +286,7 @@ static void jm_fault(struct faults *f, unsigned which)
 	else if (which == 1 && s->jm_pause)
 		pause_node(f, some_jm(f)->name);
 	else if (which == 2 && s->jm_resign)
-		resign(f);
+		resign(f, some_jm(f));
 	else if (which == 3 && s->jm_all)
 		for (unsigned i = 0; i < JMS; i++)
 			crash(f, f->c->jms[i].name);
@@ -335,6 +334,30 @@ static void net_fault(struct faults *f, unsigned which)
 		isolate(f);
 	else if (which == 3 && (s->blob_errors || s->blob_slow || s->blob_down))
 		blob_weather(f);
+}
+
+/* Once in every seed the leader goes, whatever else happens. */
+static void depose(void *ctx)
+{
+	struct faults *f = ctx;
+	const struct jm_box *leader = NULL;
+	for (unsigned i = 0; i < JMS; i++)
+		if (f->c->jms[i].node && jm_node_role(f->c->jms[i].node) == HA_LEADING)
+			leader = &f->c->jms[i];
+	if (f->over || !leader)
+		return;
+	switch (prng_below(&f->rng, 3)) {
+	case 0:
+		resign(f, leader);
+		break;
+	case 1:
+		sim_narrate(f->c->sim, "fault: %s is paused for 7 s", leader->name);
+		sim_node_pause(f->c->sim, leader->name);
+		later(f, 7000, sim_node_resume, NULL, leader->name, "");
+		break;
+	default:
+		crash(f, leader->name);
+	}
 }
 
 static void strike(void *ctx)
@@ -391,6 +414,7 @@ struct faults *faults_create(struct cluster *c)
 		sim_etcd_set_stale_reads(c->etcd, 50000);
 	sim_at(c->sim, 800 + prng_below(&f->rng, 3000), strike, f);
 	sim_at(c->sim, KEEPER_MS, keeper, f);
+	sim_at(c->sim, prng_between(&f->rng, 5000, 11000), depose, f);
 	return f;
 }
 

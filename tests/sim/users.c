@@ -79,7 +79,9 @@ static void plan_job(struct cluster *c, struct prng *p, struct job_plan *j, unsi
 	struct buf b = {0};
 	struct job_id id;
 	unsigned shape = (unsigned)prng_below(p, 3);
-	unsigned most = c->swarm.slots < PARALLELISM_MAX ? c->swarm.slots : PARALLELISM_MAX;
+	/* All jobs fit into the slots of all TaskManagers. */
+	unsigned most = c->swarm.n_tm * c->swarm.slots / c->swarm.n_jobs;
+	most = most < PARALLELISM_MAX ? most : PARALLELISM_MAX;
 	job_id_make(prng_next(p), prng_next(p), &id);
 	j->own_id = i == 0 || prng_chance(p, 850000);
 	snprintf(j->id, sizeof(j->id), "%s", id.hex);

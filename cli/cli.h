@@ -52,8 +52,9 @@ struct command {
 /* Tables end with a row without a name. */
 extern const struct command run_commands[];     /* run, check */
 extern const struct command job_commands[];     /* list, info, cancel, checkpoints */
-extern const struct command cluster_commands[]; /* taskmanagers, leader */
+extern const struct command cluster_commands[]; /* taskmanagers, leader, release */
 extern const struct command local_commands[];   /* local */
+extern const struct command drill_commands[];   /* drill */
 
 /* Say what went wrong on stderr; returns the exit status that fits the error's code. */
 int cli_fail(const struct err *e);

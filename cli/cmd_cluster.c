@@ -1,6 +1,7 @@
 /* taskmanagers, leader - the cluster itself. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/client.h"
@@ -44,9 +45,103 @@ static void member_row(struct table *t, const json_t *m)
 		  table_text(m, "cluster"), NULL);
 }
 
-static int leader(struct cli *c)
+static const char *moment(const json_t *times, const char *name, char out[TABLE_CELL_MAX])
+{
+	int64_t ms = table_integer(times, name, -1);
+	return ms < 0 ? "" : table_number(ms, out);
+}
+
+static void failover_row(struct table *t, const json_t *f)
+{
+	char when[TABLE_CELL_MAX], epoch[TABLE_CELL_MAX], dead[TABLE_CELL_MAX],
+		gone[TABLE_CELL_MAX], barrier[TABLE_CELL_MAX], command[TABLE_CELL_MAX],
+		done[TABLE_CELL_MAX], adopted[TABLE_CELL_MAX], restarted[TABLE_CELL_MAX];
+	const json_t *at = json_object_get(f, "timelineMs"), *tasks = json_object_get(f, "tasks");
+	table_row(t, table_time(table_integer(f, "time", -1), when), table_text(f, "cause"),
+		  table_text(json_object_get(f, "before"), "id"),
+		  table_text(json_object_get(f, "leader"), "id"),
+		  table_number(table_integer(f, "epoch", 0), epoch), moment(at, "confirmed", dead),
+		  moment(at, "keyDeleted", gone), moment(at, "barrier", barrier),
+		  moment(at, "firstCommand", command), moment(at, "reconciled", done),
+		  table_number(table_integer(tasks, "adopted", 0), adopted),
+		  table_number(table_integer(tasks, "restarted", 0), restarted), NULL);
+}
+
+static int history(struct cli *c)
 {
 	struct err e = {0};
+	json_t *all, *f;
+	size_t i;
+	if (client_call(c->client, "GET", "/v1/cluster/failovers", NULL, &all, &e))
+		return cli_fail(&e);
+	if (c->json) {
+		cli_print_json(all);
+		return CLI_OK;
+	}
+	struct table t = {0};
+	table_row(&t, "WHEN (UTC)", "CAUSE", "FROM", "TO", "EPOCH", "CONFIRMED", "KEY DELETED",
+		  "BARRIER", "FIRST COMMAND", "RECONCILED", "ADOPTED", "RESTARTED", NULL);
+	json_array_foreach (json_object_get(all, "failovers"), i, f)
+		failover_row(&t, f);
+	table_print(&t);
+	puts("moments in ms since the leader before was last heard; tasks adopted, restarted");
+	json_decref(all);
+	return CLI_OK;
+}
+
+static int release(struct cli *c)
+{
+	struct err e = {0};
+	json_t *answer;
+	char path[128];
+	snprintf(path, sizeof(path), "/v1/jobs/%.64s/release", c->args[0]);
+	if (client_call(c->client, "POST", path, NULL, &answer, &e))
+		return cli_fail(&e);
+	if (c->json)
+		cli_print_json(answer);
+	else {
+		printf("job %s is tried again\n", c->args[0]);
+		json_decref(answer);
+	}
+	return CLI_OK;
+}
+
+/* Asked once: a second leader must not go because the first one's answer was lost. */
+static int resign(struct cli *c)
+{
+	struct err e = {0};
+	json_t *answer;
+	if (client_call(c->client, "POST", "/v1/cluster/resign", NULL, &answer, &e))
+		return cli_fail(&e);
+	if (c->json) {
+		cli_print_json(answer);
+		return CLI_OK;
+	}
+	printf("%s hands over (it led with epoch %" PRId64 ") and queues again\n",
+	       table_text(answer, "id"), table_integer(answer, "epoch", 0));
+	json_decref(answer);
+	return CLI_OK;
+}
+
+static const struct option leader_options[] = {
+	{.key = "history",
+	 .flag = "--history",
+	 .type = OPTION_BOOL,
+	 .fallback = "false",
+	 .help = "the last changes of leader: why, how fast, what became of the tasks"},
+	{.key = NULL}};
+
+static int leader(struct cli *c)
+{
+	if (options_bool(c->options, "history"))
+		return history(c);
+	struct err e = {0};
+	if (c->n_args && strcmp(c->args[0], "resign") == 0)
+		return resign(c);
+	if (c->n_args) {
+		err_set(&e, ERR_INVALID, "leader %s: only `resign` is known", c->args[0]);
+		return cli_fail(&e);
+	}
 	json_t *all, *m;
 	size_t i;
 	if (client_call(c->client, "GET", "/v1/cluster", NULL, &all, &e))
@@ -79,10 +174,24 @@ const struct command cluster_commands[] = {
 	 .help = "  weir taskmanagers\n"
 		 "  weir taskmanagers --json | jq '[.taskmanagers[].freeSlots] | add'\n"},
 	{.name = "leader",
-	 .args = "",
+	 .args = "[resign]",
+	 .args_max = 1,
 	 .summary = "who leads, and who stands by",
 	 .run = leader,
-	 .help = "Status 3 if nobody leads now.\n\n"
+	 .options = leader_options,
+	 .help = "Status 3 if nobody leads now. `resign` asks the leader to hand over to the next\n"
+		 "JobManager, in milliseconds; it stays a candidate.\n\n"
 		 "  weir leader\n"
+		 "  weir leader --history\n"
+		 "  weir leader resign\n"
 		 "  weir leader --json | jq -r .leader.id\n"},
+	{.name = "release",
+	 .args = "JOB",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .summary = "try a quarantined job again now",
+	 .run = release,
+	 .help = "A job whose opening killed three leaders is held for five minutes; its tasks "
+		 "are left alone.\n\n"
+		 "  weir release 0123456789abcdef0123456789abcdef\n"},
 	{0}};

@@ -23,7 +23,7 @@ static void setup(struct place *p)
 
 	snprintf(p->dir, sizeof(p->dir), "/tmp/weir-XXXXXX");
 	cr_assert(mkdtemp(p->dir) != NULL);
-	p->url = mem_printf("file://%s/root/", p->dir);
+	p->url = mem_printf("file://%s/top/", p->dir);
 	c.url = p->url;
 	cr_assert(not(storage_open(&c, &p->storage, NULL)));
 }
@@ -43,7 +43,7 @@ static void teardown(struct place *p)
 
 static unsigned files_below(const char *dir, const char *sub)
 {
-	char *path = mem_printf("%s/root/%s", dir, sub);
+	char *path = mem_printf("%s/top/%s", dir, sub);
 	unsigned n = 0;
 	struct storage_config c = {0};
 	struct storage_names list = {0};
@@ -121,7 +121,7 @@ Test(file, listing_and_removing)
 	cr_assert(not(storage_remove(p.storage, names, 5, &e)));
 	cr_assert(not(storage_list(p.storage, "", 10, &list, &e)));
 	cr_assert(eq(sz, list.n, 0));
-	path = mem_printf("%s/root/jobs", p.dir);
+	path = mem_printf("%s/top/jobs", p.dir);
 	cr_assert(stat(path, &st) != 0, "folders go with the last object");
 	free(path);
 	teardown(&p);

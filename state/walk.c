@@ -3,11 +3,12 @@
 #include <assert.h>
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #include "state/head.h"
 
 /* Chunks made ready for the log: up to a sixteenth of the table. */
-enum { STOCK_SHARE = 16 };
+enum { STOCK_SHARE = 16, AWAIT_YIELDS = 16 };
 
 enum { COPY_WORDS = SEGMENT_SLOTS * (BLOCK_WORDS_MAX + 2) };
 
@@ -136,6 +137,18 @@ static bool read_segments(struct table_walk *w, struct group *g, struct block *o
 	return true;
 }
 
+/* A call takes microseconds, unless the task has lost its core in the midst of it: then spinning
+ * would only keep it from getting one. */
+static void await_call(unsigned turns)
+{
+	const struct timespec moment = {.tv_nsec = 50000};
+
+	if (turns < AWAIT_YIELDS)
+		sched_yield();
+	else
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+}
+
 /* From here on the group's log is ours: see "Handing the log over" in table.h. */
 static void take_log(struct table_walk *w, struct group *g)
 {
@@ -145,9 +158,10 @@ static void take_log(struct table_walk *w, struct group *g)
 	__atomic_store_n(&g->walked, TABLE_WALKED, __ATOMIC_SEQ_CST);
 	STATE_STEP();
 	seen = __atomic_load_n(busy, __ATOMIC_SEQ_CST);
-	while (seen & 1 && __atomic_load_n(busy, __ATOMIC_ACQUIRE) == seen) {
+	for (unsigned turns = 0; seen & 1 && __atomic_load_n(busy, __ATOMIC_ACQUIRE) == seen;
+	     turns++) {
 		STATE_STEP();
-		sched_yield();
+		await_call(turns);
 	}
 	w->logging = true;
 	w->chunk = slotlog_take(&g->log);

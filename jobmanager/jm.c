@@ -572,12 +572,19 @@ static size_t count_jobs(const struct jm *jm, bool terminal)
 	return n;
 }
 
+static const char *not_leading(const struct jm *jm)
+{
+	return jm->role == JM_IS_SUSPENDED ? "leadership is suspended: etcd cannot be reached, so "
+					     "nothing can be decided now; tasks go on"
+					   : "this JobManager does not lead now";
+}
+
 static void submit(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 {
 	struct job_env env = env_of(jm, fx);
 	struct job *known = jm_find(jm, &ev->job);
 	if (jm->role != JM_IS_LEADING) {
-		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "this JobManager does not lead now");
+		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "%s", not_leading(jm));
 		return;
 	}
 	if (known) {
@@ -605,7 +612,7 @@ static void cancel(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 	struct job_env env = env_of(jm, fx);
 	struct job *job = jm_find(jm, &ev->job);
 	if (jm->role != JM_IS_LEADING) {
-		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "this JobManager does not lead now");
+		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "%s", not_leading(jm));
 	} else if (quarantine_find(&jm->quarantine, &ev->job)) {
 		effects_reply(fx, ev->token, ERR_UNAVAILABLE,
 			      "Job %s is not opened: it may be quarantined; release it first",
@@ -624,7 +631,7 @@ static void release(struct jm *jm, const struct jm_event *ev, struct jm_effects 
 {
 	bool known = jm_find(jm, &ev->job) || quarantine_find(&jm->quarantine, &ev->job);
 	if (jm->role != JM_IS_LEADING)
-		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "this JobManager does not lead now");
+		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "%s", not_leading(jm));
 	else if (quarantine_release(&jm->quarantine, &ev->job))
 		effects_reply(fx, ev->token, ERR_OK, "%s", "");
 	else

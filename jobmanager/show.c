@@ -8,14 +8,32 @@
 #include "base/mem.h"
 #include "rest/views.h"
 
-enum { FLIGHTS_MAX = 32, HELD_WHY_MAX = 256 };
+enum { FLIGHTS_MAX = 32, HELD_WHY_MAX = 256, REASONS_MAX = 16 };
 
 /* A job with the arrays that its view borrows. */
 struct shown {
 	struct view_job job;
 	struct view_stamp stamps[DOC_STATUS_COUNT];
 	struct view_vertex *vertices; /* owns */
+	char waits[320];
 };
+
+/* "" or why decisions wait: the leader may not take any now. */
+static const char *why_waiting(const struct jm_node *n, char *out, size_t size)
+{
+	struct ha_status s;
+	ha_status(n->ha, &s);
+	out[0] = '\0';
+	if (s.regressed)
+		snprintf(out, size,
+			 "etcd went back in time: nothing is changed until `weir recover`");
+	else if (n->role == HA_SUSPENDED)
+		snprintf(out, size, "leadership is suspended, tasks go on: %.200s",
+			 s.trouble[0] ? s.trouble : "etcd did not renew the lease in time");
+	else if (s.nospace)
+		snprintf(out, size, "etcd is full (NOSPACE): it takes no new values");
+	return out;
+}
 
 static unsigned end_state(const struct doc *d)
 {
@@ -53,6 +71,8 @@ static void fill(const struct jm_node *n, const struct jm_job_view *v, struct sh
 	j->now_ms = world_wall_ms(n->w);
 	j->detail = v->state;
 	j->trouble = v->trouble;
+	j->degraded = v->trouble[0] != '\0' && !v->terminal;
+	j->waits = v->terminal ? "" : why_waiting(n, s->waits, sizeof(s->waits));
 	j->restarts = d->restarts;
 	j->n_stamps = DOC_STATUS_COUNT;
 	j->stamps = s->stamps;
@@ -325,20 +345,62 @@ json_t *show_exceptions(const struct jm_node *n, const struct jm_job_view *v, un
 	return out;
 }
 
+/* ---- what is degraded, and why ---- */
+
+struct reasons {
+	unsigned n;
+	const char *at[REASONS_MAX]; /* owns */
+};
+
+static void add_reason(struct reasons *r, const char *what, const char *why)
+{
+	if (r->n < REASONS_MAX && why[0])
+		r->at[r->n++] = mem_printf("%s: %s", what, why);
+}
+
+static void find_reasons(const struct jm_node *n, struct reasons *r)
+{
+	struct ha_status s;
+	char waits[320];
+	ha_status(n->ha, &s);
+	add_reason(r, "decisions wait", why_waiting(n, waits, sizeof(waits)));
+	add_reason(r, "etcd", s.trouble);
+	add_reason(r, "storage", n->storage_trouble);
+	for (size_t i = 0; i < jm_view_helds(n->jm); i++) {
+		struct jm_held_view held;
+		jm_view_held_at(n->jm, i, &held);
+		add_reason(r, held.job.hex, held.held ? "quarantined" : "");
+	}
+	for (size_t i = 0; i < jm_view_jobs(n->jm); i++) {
+		struct jm_job_view v;
+		jm_view_job_at(n->jm, i, &v);
+		if (v.accepted && !v.terminal)
+			add_reason(r, v.doc->job.hex, v.trouble);
+	}
+}
+
 /* ---- the rest ---- */
 
 json_t *show_overview(const struct jm_node *n)
 {
 	struct jm_cluster_view c;
 	jm_view_cluster(n->jm, &c);
-	const struct view_overview o = {.taskmanagers = c.n_tms,
+	struct reasons why = {0};
+	find_reasons(n, &why);
+	const struct view_overview o = {.suspended = n->role == HA_SUSPENDED,
+					.reasons = why.at,
+					.n_reasons = why.n,
+					.taskmanagers = c.n_tms,
 					.slots = c.slots_total,
 					.free = c.slots_free,
 					.running = c.jobs_running,
 					.finished = c.jobs_finished,
 					.cancelled = c.jobs_canceled,
 					.failed = c.jobs_failed};
-	return view_overview(&o);
+	json_t *out = view_overview(&o);
+	for (unsigned i = 0; i < why.n; i++)
+		free((char *)(uintptr_t)why.at[i]);
+	return out;
 }
 
 json_t *show_taskmanagers(const struct jm_node *n)

@@ -189,6 +189,8 @@ static json_t *own_part(const struct view_job *j)
 	json_t *o = json_object();
 	put_text(o, "state", j->detail);
 	put_text(o, "trouble", j->trouble);
+	json_object_set_new(o, "degraded", json_boolean(j->degraded));
+	put_text(o, "waits", j->waits ? j->waits : "");
 	put_int(o, "attempt", j->attempt);
 	put_int(o, "restarts", j->restarts);
 	if (j->graph) {
@@ -510,6 +512,13 @@ json_t *view_overview(const struct view_overview *v)
 	put_size(o, "jobs-failed", v->failed);
 	put_text(o, "flink-version", "weir " WEIR_VERSION);
 	put_text(o, "flink-commit", "unknown");
+	json_t *own = json_object(), *reasons = json_array();
+	for (unsigned i = 0; i < v->n_reasons; i++)
+		json_array_append_new(reasons, json_string(v->reasons[i]));
+	json_object_set_new(own, "suspended", json_boolean(v->suspended));
+	json_object_set_new(own, "degraded", json_boolean(v->n_reasons > 0));
+	json_object_set_new(own, "reasons", reasons);
+	json_object_set_new(o, "weir", own);
 	return o;
 }
 

@@ -40,7 +40,9 @@ struct view_job {
 	const struct view_vertex *vertices; /* per vertex of the graph */
 	/* our own */
 	const char *detail;  /* "WAITING", ... */
-	const char *trouble; /* "" or why it does not go on */
+	const char *trouble; /* "" or why it does not go on, or goes on without what */
+	bool degraded;       /* it goes on, with trouble */
+	const char *waits;   /* "" or why no decision on it is taken now */
 	uint32_t restarts;
 	uint32_t attempt; /* highest of any region */
 };
@@ -103,6 +105,10 @@ json_t *view_tms(const struct view_tm *tms, size_t n);
 
 struct view_overview {
 	uint64_t taskmanagers, slots, free, running, finished, cancelled, failed;
+	/* our own */
+	bool suspended;             /* the leader answers, and decides nothing */
+	const char *const *reasons; /* why anything is degraded; none: all is well */
+	unsigned n_reasons;
 };
 json_t *view_overview(const struct view_overview *o);
 json_t *view_config(void); /* /config */

@@ -14,7 +14,7 @@ cancel wordcount
 ----
 [   0.033s] suspended: decides nothing with epoch 1
   status=RUNNING attempt=1 restarts=0 counted=0 newest=0 committed=0 failures=0
-[  20.033s] answer: UNAVAILABLE: this JobManager does not lead now
+[  20.033s] answer: UNAVAILABLE: leadership is suspended: etcd cannot be reached, so nothing can be decided now; tasks go on
 
 leader resume
 run 1100ms

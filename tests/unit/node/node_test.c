@@ -334,6 +334,67 @@ Test(node, without_etcd_nothing_is_accepted_and_nothing_is_not_found)
 	end(f);
 }
 
+static bool says(struct fixture *f, const char *node, const char *path, const char *text)
+{
+	cr_assert(eq(int, ask(f, node, "GET", path, ""), 200), "%s: %s", path, f->client.text);
+	return strstr(f->client.text, text) != NULL;
+}
+
+Test(node, a_suspended_leader_answers_and_says_why_decisions_wait)
+{
+	struct fixture *f = begin(9, NULL);
+	char body[400];
+	struct member *l = await_leader(f);
+	cr_assert(eq(int, ask(f, l->name, "POST", "/v1/jobs", job(body, JOB_A, "a")), 202));
+	cr_expect(says(f, l->name, "/v1/overview", "\"suspended\":false"));
+	sim_node_pause(f->sim, "etcd-1");
+	sim_run_for(f->sim, 20000);
+	cr_expect(says(f, l->name, "/v1/overview", "\"suspended\":true"));
+	cr_expect(says(f, l->name, "/v1/overview", "decisions wait: leadership is suspended"));
+	cr_expect(says(f, l->name, "/v1/jobs/" JOB_A, "\"waits\":\"leadership is suspended"));
+	cr_expect(says(f, l->name, "/readyz", "ready"));
+	cr_expect(says(f, l->name, "/metrics", "weir_suspended 1"));
+	sim_node_resume(f->sim, "etcd-1");
+	sim_run_for(f->sim, 10000);
+	cr_expect(says(f, l->name, "/v1/overview", "\"suspended\":false"));
+	cr_expect(not(says(f, l->name, "/v1/overview", "decisions wait")));
+	end(f);
+}
+
+Test(node, storage_that_is_away_is_said_and_heals)
+{
+	struct fixture *f = begin(10, NULL);
+	sim_blob_set_down(f->blobs, true);
+	struct member *l = await_leader(f);
+	sim_run_for(f->sim, 5000);
+	cr_expect(says(f, l->name, "/v1/overview", "\"degraded\":true"));
+	cr_expect(says(f, l->name, "/v1/overview", "storage: "));
+	cr_expect(says(f, l->name, "/readyz", "ready"));
+	sim_blob_set_down(f->blobs, false);
+	sim_run_for(f->sim, 5000);
+	cr_expect(says(f, l->name, "/v1/overview", "\"degraded\":false"));
+	end(f);
+}
+
+Test(node, each_change_of_leader_is_told_with_its_cause_and_what_was_adopted)
+{
+	struct fixture *f = begin(11, NULL);
+	char body[400];
+	struct member *l = await_leader(f);
+	cr_assert(eq(int, ask(f, l->name, "POST", "/v1/jobs", job(body, JOB_A, "a")), 202));
+	sim_run_for(f->sim, 3000);
+	sim_node_crash(f->sim, l->name);
+	sim_run_for(f->sim, 20000);
+	struct member *next = await_leader(f);
+	cr_assert(next != l);
+	cr_expect(says(f, next->name, "/v1/cluster/failovers", "\"cause\":\"killed\""));
+	cr_expect(says(f, next->name, "/v1/cluster/failovers", "\"found\":1"));
+	cr_expect(says(f, next->name, "/v1/cluster/failovers", "\"cause\":\"first-leader\""));
+	cr_expect(says(f, next->name, "/v1/cluster/failovers", "\"settled\":true"));
+	cr_expect(says(f, next->name, "/metrics", "weir_failovers_total{cause=\"killed\"} 1"));
+	end(f);
+}
+
 Test(node, the_cluster_has_one_identity_and_storage_is_told)
 {
 	struct fixture *f = begin(8, NULL);

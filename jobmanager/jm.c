@@ -140,6 +140,7 @@ static struct job_env env_of(struct jm *jm, struct jm_effects *fx)
 		.wall_ms = jm->wall_ms,
 		.epoch = jm->epoch,
 		.leading = jm->role == JM_IS_LEADING,
+		.may_place = quarantine_all_opened(&jm->quarantine),
 		.cluster_id = jm->cluster_id,
 		.instance = jm->config.instance,
 		.reconcile_grace_ms = jm->config.reconcile_grace_ms,

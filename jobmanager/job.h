@@ -168,6 +168,7 @@ struct job_env {
 	int64_t wall_ms;
 	struct epoch epoch;
 	bool leading; /* may decide and command; else only facts are taken */
+	bool may_place; /* every job is opened: what slots they take is known */
 	const char *cluster_id;
 	const char *instance;
 	uint64_t reconcile_grace_ms, commit_timeout_ms, cleanup_delay_ms;

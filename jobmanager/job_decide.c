@@ -299,7 +299,7 @@ static bool draft_placements(struct job *job, const struct job_env *env, struct 
 		struct job_region *region = &job->regions[r];
 		const struct doc_region *d = &draft->regions[r];
 		bool fresh = d->attempt.v == job->doc.regions[r].attempt.v;
-		if (d->n_slots || !fresh || env->now_ms < region->not_before_ms)
+		if (d->n_slots || !fresh || env->now_ms < region->not_before_ms || !env->may_place)
 			continue;
 		if (place_region(job, env, draft, r))
 			changed = true;

@@ -162,10 +162,25 @@ void job_send_abort(struct job *job, const struct job_env *env, struct ckpt_id i
 		}
 }
 
+/* The end was recorded before every sink had confirmed: who still holds that output may yet commit
+ * it. Not so a worker of an earlier attempt, whose ids mean other output. */
+static void complete_first(const struct job *job, const struct job_env *env, struct taskmanager *tm,
+			   uint32_t region, struct attempt attempt)
+{
+	struct ckpt_id newest = newest_id(&job->doc);
+	if (!job_terminal(job) || job->doc.committed.v >= newest.v ||
+	    region >= job->doc.n_regions || job->doc.regions[region].attempt.v != attempt.v)
+		return;
+	struct control_command_msg m = message(job, CONTROL_COMPLETE, region, attempt);
+	m.checkpoint = newest;
+	tms_send(tm, &m, env->epoch, env->fx);
+}
+
 /* A terminal job ends its workers; another ends those of attempts that are over. */
 static void send_end(const struct job *job, const struct job_env *env, struct taskmanager *tm,
 		     uint32_t region, struct attempt attempt)
 {
+	complete_first(job, env, tm, region, attempt);
 	bool finished = job->doc.status == DOC_FINISHED;
 	struct control_command_msg m =
 		message(job, finished ? CONTROL_FINISH : CONTROL_CANCEL, region, attempt);

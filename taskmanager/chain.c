@@ -196,12 +196,12 @@ bool chain_abort(struct chain *c, struct ckpt_id id)
 	return !c->failed;
 }
 
-bool chain_cancel(struct chain *c)
+bool chain_cancel(struct chain *c, struct ckpt_id completed)
 {
 	for (unsigned i = 0; i < c->n && !c->failed; i++) {
 		struct op *op = c->links[i].op;
 		struct err e = {0};
-		if (op->type->on_cancel && op->type->on_cancel(op, &e) != ERR_OK)
+		if (op->type->on_cancel && op->type->on_cancel(op, completed, &e) != ERR_OK)
 			chain_fail(c, i, &e);
 	}
 	return !c->failed;

@@ -58,7 +58,7 @@ bool chain_poll(struct chain *c, uint32_t budget, struct op_poll *out);
 bool chain_at_end(struct chain *c);
 bool chain_complete(struct chain *c, struct ckpt_id id);
 bool chain_abort(struct chain *c, struct ckpt_id id);
-bool chain_cancel(struct chain *c);
+bool chain_cancel(struct chain *c, struct ckpt_id completed);
 bool chain_tick(struct chain *c);
 bool chain_ticks(const struct chain *c); /* does any operator want ticks? */
 void chain_fail(struct chain *c, unsigned link, const struct err *e);

@@ -27,8 +27,10 @@
  *    after start, for the transactions that restore() brought.
  *  - on_abort(n): checkpoint n was given up. Nothing is rolled back: what was pre-committed for n
  *    belongs to the next checkpoint that completes.
- *  - on_cancel(): the job is over for good (cancelled). Roll back what no completed checkpoint
- *    holds. Not called otherwise; close() alone rolls nothing back and commits nothing.
+ *  - on_cancel(n): the job is over for good (cancelled or failed), n is its newest completed
+ *    checkpoint (0: none). Roll back what was pre-committed at barriers above n, and nothing else:
+ *    what n holds is promised, even if "complete n" never came. Not called otherwise; close()
+ *    alone rolls nothing back and commits nothing.
  *
  * Failures: a callback that returns another code than ERR_OK fails the attempt, with the text of
  * `e` shown to the user. The code says whose fault it is: ERR_UNAVAILABLE is external (not counted
@@ -183,7 +185,7 @@ struct op_type {
 			      struct err *e);
 	enum errc (*on_complete)(struct op *o, struct ckpt_id checkpoint, struct err *e);
 	enum errc (*on_abort)(struct op *o, struct ckpt_id checkpoint, struct err *e);
-	enum errc (*on_cancel)(struct op *o, struct err *e);
+	enum errc (*on_cancel)(struct op *o, struct ckpt_id completed, struct err *e);
 	/* Always, once, if open was called (even if it failed). Must not wait for anything. */
 	void (*close)(struct op *o);
 	/* A sink that acts between batches (to roll a file by time): called every 100 ms or so. */

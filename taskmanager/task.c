@@ -291,7 +291,9 @@ static void align_limit(struct task *t, uint64_t now_ns)
 
 static void end_by(struct task *t, const struct task_order *o)
 {
-	if (o->kind == TASK_CANCEL && o->terminal && !chain_cancel(&t->chain)) {
+	struct ckpt_id completed = {o->barrier.checkpoint};
+
+	if (o->kind == TASK_CANCEL && o->terminal && !chain_cancel(&t->chain, completed)) {
 		fail(t);
 		return;
 	}

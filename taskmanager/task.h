@@ -70,7 +70,7 @@ enum task_order_kind {
 
 struct task_order {
 	enum task_order_kind kind;
-	struct batch_barrier barrier; /* ABORT, COMPLETE: the checkpoint alone */
+	struct batch_barrier barrier; /* ABORT, COMPLETE, CANCEL: the checkpoint alone */
 	bool terminal;
 };
 

@@ -355,13 +355,15 @@ static enum errc on_abort(struct op *o, struct ckpt_id checkpoint, struct err *e
 	return ERR_OK;
 }
 
-/* The job was cancelled for good, after every completed checkpoint was committed. */
-static enum errc on_cancel(struct op *o, struct err *e)
+/* The job is over for good. What a completed checkpoint holds stays, committed or not: this worker
+ * may not have heard of the completion, and may be of an attempt that others have replaced. */
+static enum errc on_cancel(struct op *o, struct ckpt_id completed, struct err *e)
 {
 	struct sink_file *s = self(o);
 	enum errc rc = ERR_OK;
 	for (size_t i = 0; i < s->n_pending && !rc; i++)
-		rc = commit_discard(&s->commit, &s->pending[i].name, e);
+		if (s->pending[i].name.checkpoint.v > completed.v)
+			rc = commit_discard(&s->commit, &s->pending[i].name, e);
 	for (size_t i = 0; i < s->n_closed && !rc; i++)
 		rc = commit_discard(&s->commit, &s->closed[i].name, e);
 	if (!rc && s->fd >= 0) {

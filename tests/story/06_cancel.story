@@ -58,6 +58,7 @@ store show
 [  11.077s] storage removes jobs/a.../chk-1/
 [  11.080s] storage removes jobs/a.../
 [  13.282s] job=other/cccccccc CANCELLING -> CANCELED: what was completed is committed
+[  13.283s]   tm-1 <- complete attempt=1 ckpt=1
 [  13.283s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
   run/_cluster
   done/aaaaaaaa
@@ -88,3 +89,32 @@ run 500ms
 [  16.909s] tm=tm-1 registered: 2 slots, 1 attempts
 [  16.950s] job=third/dddddddd CANCELLING -> CANCELED: what was completed is committed
 [  16.951s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
+
+# A TaskManager that was cut off between completion and commit comes back after
+# the end: it is told of the completion first, and only then that all is over.
+
+quiet
+submit fourth parallelism=2 interval=1s
+until fourth RUNNING
+tm hold tm-1 committed
+run 1500ms
+tm away tm-1
+leader kill
+leader start
+cancel fourth
+run 7s
+loud
+store show
+tm back tm-1
+run 200ms
+----
+  run/_cluster
+  done/aaaaaaaa
+  resolve/cccccccc
+  done/cccccccc
+  done/dddddddd
+  resolve/eeeeeeee
+  done/eeeeeeee
+[  25.927s] tm=tm-1 registered: 2 slots, 1 attempts
+[  25.928s]   tm-1 <- complete attempt=1 ckpt=1
+[  25.928s]   tm-1 <- cancel attempt=1 ckpt=1 terminal

@@ -293,6 +293,18 @@ static void check_live(struct stage *s, const struct player *tm, const struct do
 	}
 }
 
+/* Who still holds output that the job's newest checkpoint promised may commit it: the recorded attempt
+ * alone. */
+static void check_ended(struct stage *s, const struct doc *d, const struct control_command_msg *m)
+{
+	const struct doc_pointer *newest = doc_newest(d);
+	bool owed = m->kind == CONTROL_COMPLETE && newest && m->checkpoint.v == newest->id.v &&
+		    d->committed.v < newest->id.v && m->region < d->n_regions &&
+		    d->regions[m->region].attempt.v == m->attempt.v;
+	if (m->kind != CONTROL_CANCEL && m->kind != CONTROL_FINISH && !owed)
+		violate(s, "%s of a job that ended", control_command_name(m->kind));
+}
+
 static void check_command(struct stage *s, const struct player *tm,
 			  const struct control_command_msg *m)
 {
@@ -305,8 +317,7 @@ static void check_command(struct stage *s, const struct player *tm,
 		check_live(s, tm, &d, m);
 		doc_fini(&d);
 	} else if (stored_doc(s, "done", &m->job, &d)) {
-		if (m->kind != CONTROL_CANCEL && m->kind != CONTROL_FINISH)
-			violate(s, "%s of a job that ended", control_command_name(m->kind));
+		check_ended(s, &d, m);
 		doc_fini(&d);
 	} else if (m->kind != CONTROL_UNKNOWN)
 		violate(s, "%s of a job that is not in the store", control_command_name(m->kind));

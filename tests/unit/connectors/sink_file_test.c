@@ -149,11 +149,28 @@ Test(sink_file, a_terminal_cancel_rolls_back)
 	host_temp(root);
 	struct host *h = precommitted(root);
 	cr_assert(eq(int, host_write_text(h, "more"), ERR_OK));
-	cr_assert(eq(int, h->op->type->on_cancel(h->op, &h->err), ERR_OK));
+	cr_assert(eq(int, h->op->type->on_cancel(h->op, (struct ckpt_id){4}, &h->err), ERR_OK));
 	char path[200];
 	snprintf(path, sizeof(path), ".weir/%032x/0-1-5-0", 7);
 	cr_assert(eq(int, exists(root, path), 0));
 	snprintf(path, sizeof(path), ".weir/%032x/0-1-open-1", 7);
+	cr_assert(eq(int, exists(root, path), 0));
+	host_destroy(h);
+	host_remove(root);
+}
+
+/* The job ended while this worker was cut off: 5 is complete, and nobody has told it so. */
+Test(sink_file, a_terminal_cancel_keeps_what_a_completed_checkpoint_holds)
+{
+	char root[64], path[200];
+	host_temp(root);
+	struct host *h = precommitted(root);
+	cr_assert(eq(int, host_write_text(h, "more"), ERR_OK));
+	cr_assert(eq(int, host_snapshot(h, 6), ERR_OK));
+	cr_assert(eq(int, h->op->type->on_cancel(h->op, (struct ckpt_id){5}, &h->err), ERR_OK));
+	snprintf(path, sizeof(path), ".weir/%032x/0-1-5-0", 7);
+	cr_assert(eq(int, exists(root, path), 1), "promised output was rolled back");
+	snprintf(path, sizeof(path), ".weir/%032x/0-1-6-0", 7);
 	cr_assert(eq(int, exists(root, path), 0));
 	host_destroy(h);
 	host_remove(root);

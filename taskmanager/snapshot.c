@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 
-enum { UPLOADER_NICE = 8 };
+enum { UPLOADER_NICE = 5 };
 
 /* One checkpoint under way. */
 struct opened {
@@ -318,7 +318,7 @@ static void sweep(struct uploader *u)
 	}
 }
 
-/* Rows go first: where no core is free, this thread gets about a sixth of what a task gets, and a
+/* Rows go first: where no core is free, this thread gets a third of what a task gets, and a
  * capture takes longer instead of costing the tasks a fifth of their time. With a free core it runs
  * at full speed. */
 static void step_back(void)

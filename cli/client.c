@@ -161,15 +161,24 @@ enum errc client_call(struct client *c, const char *method, const char *path, co
 	return ERR_OK;
 }
 
-enum errc client_probe(struct client *c, const char *address, const char *path, uint64_t timeout_ms,
-		       int *out_status, json_t **out, struct err *e)
+enum errc client_once(struct client *c, const char *method, const char *address, const char *path,
+		      const json_t *body, uint64_t timeout_ms, int *out_status, json_t **out,
+		      struct err *e)
 {
-	exchange(c, address, "GET", path, NULL, timeout_ms);
+	char *text = body ? json_text(body) : NULL;
+	exchange(c, address, method, path, text, timeout_ms);
+	free(text);
 	if (c->code)
 		return err_set(e, c->code, "%s does not answer", address);
 	*out_status = c->status;
 	*out = c->answer;
 	return ERR_OK;
+}
+
+enum errc client_probe(struct client *c, const char *address, const char *path, uint64_t timeout_ms,
+		       int *out_status, json_t **out, struct err *e)
+{
+	return client_once(c, "GET", address, path, NULL, timeout_ms, out_status, out, e);
 }
 
 /* ---- pausing ---- */

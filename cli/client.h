@@ -40,6 +40,10 @@ MUST_CHECK enum errc client_call(struct client *c, const char *method, const cha
 MUST_CHECK enum errc client_probe(struct client *c, const char *address, const char *path,
 				  uint64_t timeout_ms, int *out_status, json_t **out,
 				  struct err *e);
+/* Likewise with any method; `body` is borrowed, NULL for none. */
+MUST_CHECK enum errc client_once(struct client *c, const char *method, const char *address,
+				 const char *path, const json_t *body, uint64_t timeout_ms,
+				 int *out_status, json_t **out, struct err *e);
 /* Let that much time pass on the world. Ends early when the world is stopped. */
 void client_pause(struct client *c, uint64_t ms);
 

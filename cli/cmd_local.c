@@ -59,43 +59,6 @@ static void show(const struct cli *c, const struct local_cluster *l)
 
 /* ---- starting all ---- */
 
-static enum errc start_kind(struct cli *c, struct local_cluster *l, enum local_kind kind,
-			    struct err *e)
-{
-	bool tied = !options_bool(c->options, "local.detach");
-	json_t *entry;
-	size_t i;
-	json_array_foreach (local_cluster_entries(l, kind), i, entry) {
-		enum errc rc = local_cluster_start(l, entry, tied, e);
-		if (rc)
-			return rc;
-	}
-	return ERR_OK;
-}
-
-static enum errc await_kind(struct cli *c, struct local_cluster *l, enum local_kind kind,
-			    const bool *stop, struct err *e)
-{
-	json_t *entry;
-	size_t i;
-	json_array_foreach (local_cluster_entries(l, kind), i, entry) {
-		enum errc rc = local_await(c, l, entry, kind, stop, e);
-		if (rc)
-			return rc;
-	}
-	return ERR_OK;
-}
-
-static enum errc start_all(struct cli *c, struct local_cluster *l, const bool *stop, struct err *e)
-{
-	enum errc rc = start_kind(c, l, LOCAL_ETCD, e);
-	rc = rc ? rc : await_kind(c, l, LOCAL_ETCD, stop, e);
-	rc = rc ? rc : start_kind(c, l, LOCAL_JOBMANAGER, e);
-	rc = rc ? rc : start_kind(c, l, LOCAL_TASKMANAGER, e);
-	rc = rc ? rc : await_kind(c, l, LOCAL_JOBMANAGER, stop, e);
-	return rc ? rc : await_kind(c, l, LOCAL_TASKMANAGER, stop, e);
-}
-
 static unsigned number(const struct cli *c, const char *key)
 {
 	return (unsigned)options_u64(c->options, key);
@@ -207,7 +170,7 @@ static int up(struct cli *c)
 	if (plan(c, dir, temporary, &l, &e))
 		return cli_fail(&e);
 	char *absolute = mem_text(local_cluster_dir(l));
-	enum errc rc = start_all(c, l, &w.stop, &e);
+	enum errc rc = local_start_all(c, l, !detach, &w.stop, &e);
 	if (rc)
 		(void)local_cluster_stop(l);
 	else

@@ -211,6 +211,14 @@ static void jobmanager_command(const struct local_cluster *l, json_t *entry)
 {
 	json_t *argv = json_array();
 	char *etcd = joined(l, LOCAL_ETCD, "http://", "address");
+	const char *namespace = text_of(entry, "namespace");
+	if (namespace[0]) {
+		/* It becomes the program: the pid stays. */
+		arg(argv, "ip");
+		arg(argv, "netns");
+		arg(argv, "exec");
+		arg(argv, "%s", namespace);
+	}
 	program(argv, "weir-jobmanager");
 	common_flags(l, argv, text_of(entry, "name"));
 	arg(argv, "--etcd");
@@ -273,27 +281,39 @@ static json_t *add_entry(struct local_cluster *l, enum local_kind kind, const ch
 	return entry;
 }
 
-static void set_address(json_t *entry, const char *member, unsigned port)
+static void set_address(json_t *entry, const char *member, const char *host, unsigned port)
 {
-	char *address = mem_printf("127.0.0.1:%u", port);
+	char *address = mem_printf("%s:%u", host, port);
 	json_object_set_new(entry, member, json_string(address));
 	free(address);
+}
+
+static void plan_jobmanager(struct local_cluster *l, const struct local_plan *plan, unsigned i,
+			    const unsigned *ports)
+{
+	json_t *entry = add_entry(l, LOCAL_JOBMANAGER, "jm", i + 1);
+	char host[32] = "127.0.0.1";
+	if (plan->net) {
+		char *namespace = mem_printf("%s-%u", plan->net, i + 1);
+		json_object_set_new(entry, "namespace", json_string(namespace));
+		free(namespace);
+		snprintf(host, sizeof(host), "127.77.0.%u", i + 11);
+	}
+	set_address(entry, "address", host, i == 0 && plan->port ? plan->port : ports[0]);
+	set_address(entry, "clusterAddress", host, ports[1]);
 }
 
 static void plan_entries(struct local_cluster *l, const struct local_plan *plan,
 			 const unsigned *ports)
 {
+	const char *host = plan->net ? "127.77.0.1" : "127.0.0.1";
 	for (unsigned i = 0; i < plan->etcd; i++) {
 		json_t *entry = add_entry(l, LOCAL_ETCD, "etcd", i + 1);
-		set_address(entry, "address", *ports++);
-		set_address(entry, "peerAddress", *ports++);
+		set_address(entry, "address", host, *ports++);
+		set_address(entry, "peerAddress", host, *ports++);
 	}
-	for (unsigned i = 0; i < plan->jobmanagers; i++) {
-		json_t *entry = add_entry(l, LOCAL_JOBMANAGER, "jm", i + 1);
-		set_address(entry, "address", i == 0 && plan->port ? plan->port : *ports);
-		set_address(entry, "clusterAddress", ports[1]);
-		ports += 2;
-	}
+	for (unsigned i = 0; i < plan->jobmanagers; i++, ports += 2)
+		plan_jobmanager(l, plan, i, ports);
 	for (unsigned i = 0; i < plan->taskmanagers; i++)
 		add_entry(l, LOCAL_TASKMANAGER, "tm", i + 1);
 	json_t *entry;
@@ -394,6 +414,17 @@ bool local_entry_alive(const json_t *entry)
 {
 	struct local_process p = process_of(entry);
 	return local_process_alive(&p);
+}
+
+void local_entry_signal(const json_t *entry, int signal)
+{
+	struct local_process p = process_of(entry);
+	local_process_signal(&p, signal);
+}
+
+const char *local_cluster_files_root(const struct local_cluster *l)
+{
+	return text_of(l->doc, "filesRoot");
 }
 
 const char *local_cluster_dir(const struct local_cluster *l)

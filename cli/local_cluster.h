@@ -27,6 +27,8 @@ struct local_plan {
 	const char *cluster; /* its name in etcd */
 	unsigned port;       /* of the first JobManager's REST API; 0: any free one */
 	bool temporary;      /* the directory is removed by stop */
+	const char *net; /* NULL: loopback. Else jm-<i> runs in the network namespace "<net>-<i>"
+	                        on 127.77.0.<10+i>, and etcd here on 127.77.0.1 (cli/drill_net.h) */
 };
 
 enum local_kind { LOCAL_ETCD, LOCAL_JOBMANAGER, LOCAL_TASKMANAGER };
@@ -51,6 +53,10 @@ const json_t *local_cluster_entries(const struct local_cluster *l, enum local_ki
 json_t *local_cluster_find(const struct local_cluster *l, const char *name,
 			   enum local_kind *out_kind);
 bool local_entry_alive(const json_t *entry);
+/* Nothing happens if it is gone. */
+void local_entry_signal(const json_t *entry, int signal);
+/* Where paths of file sources and sinks begin. */
+const char *local_cluster_files_root(const struct local_cluster *l);
 const char *local_cluster_dir(const struct local_cluster *l);
 bool local_cluster_any_alive(const struct local_cluster *l);
 

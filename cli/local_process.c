@@ -47,6 +47,15 @@ static bool start_time(int pid, uint64_t *out, char *out_state)
 	return text_u64(number, out, NULL) == ERR_OK;
 }
 
+enum errc local_process_find(int pid, struct local_process *out, struct err *e)
+{
+	char state;
+	out->pid = pid;
+	if (pid <= 0 || !start_time(pid, &out->start, &state))
+		return err_set(e, ERR_NOTFOUND, "there is no process %d", pid);
+	return ERR_OK;
+}
+
 bool local_process_alive(const struct local_process *p)
 {
 	uint64_t start;

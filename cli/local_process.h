@@ -27,6 +27,8 @@ struct local_process {
  */
 MUST_CHECK enum errc local_process_start(const char *const *argv, const char *log_path, bool tied,
 					 struct local_process *out, struct err *e);
+/* The process that has this pid now. NOTFOUND if there is none. */
+MUST_CHECK enum errc local_process_find(int pid, struct local_process *out, struct err *e);
 /* Also collects it if it was a child of ours and has ended. */
 bool local_process_alive(const struct local_process *p);
 /* Nothing happens if it is gone. */

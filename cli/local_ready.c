@@ -94,3 +94,39 @@ enum errc local_await(struct cli *c, const struct local_cluster *l, const json_t
 	}
 	return err_set(e, ERR_CANCELED, "stopped");
 }
+
+static enum errc start_kind(struct local_cluster *l, enum local_kind kind, bool tied, struct err *e)
+{
+	json_t *entry;
+	size_t i;
+	json_array_foreach (local_cluster_entries(l, kind), i, entry) {
+		enum errc rc = local_cluster_start(l, entry, tied, e);
+		if (rc)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+static enum errc await_kind(struct cli *c, struct local_cluster *l, enum local_kind kind,
+			    const bool *stop, struct err *e)
+{
+	json_t *entry;
+	size_t i;
+	json_array_foreach (local_cluster_entries(l, kind), i, entry) {
+		enum errc rc = local_await(c, l, entry, kind, stop, e);
+		if (rc)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+enum errc local_start_all(struct cli *c, struct local_cluster *l, bool tied, const bool *stop,
+			  struct err *e)
+{
+	enum errc rc = start_kind(l, LOCAL_ETCD, tied, e);
+	rc = rc ? rc : await_kind(c, l, LOCAL_ETCD, stop, e);
+	rc = rc ? rc : start_kind(l, LOCAL_JOBMANAGER, tied, e);
+	rc = rc ? rc : start_kind(l, LOCAL_TASKMANAGER, tied, e);
+	rc = rc ? rc : await_kind(c, l, LOCAL_JOBMANAGER, stop, e);
+	return rc ? rc : await_kind(c, l, LOCAL_TASKMANAGER, stop, e);
+}

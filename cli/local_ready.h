@@ -20,5 +20,8 @@ enum { LOCAL_READY_MS = 45000 };
 /* Until `entry` is ready. CANCELED as soon as *stop is set. */
 MUST_CHECK enum errc local_await(struct cli *c, const struct local_cluster *l, const json_t *entry,
 				 enum local_kind kind, const bool *stop, struct err *e);
+/* Start all entries in their order and await them. `tied`: they end with this process. */
+MUST_CHECK enum errc local_start_all(struct cli *c, struct local_cluster *l, bool tied,
+				     const bool *stop, struct err *e);
 
 #endif

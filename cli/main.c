@@ -28,7 +28,7 @@ static const struct option common[] = {
 	{0}};
 
 static const struct command *const groups[] = {run_commands, job_commands, cluster_commands,
-					       local_commands};
+					       local_commands, drill_commands};
 enum { N_GROUPS = sizeof(groups) / sizeof(groups[0]) };
 
 static const char exit_statuses[] =

@@ -61,6 +61,12 @@ static struct blob_port *tm_storage(void *owner, const char *url, struct err *e)
 	return t->port;
 }
 
+static void data_port_asked(struct world_server *s, struct world_request *r)
+{
+	struct tm_box *t = MEM_OWNER(s, struct tm_box, data_port);
+	world_reply(sim_node_world(t->c->sim, t->name), r, 400, "{}", 2);
+}
+
 static void *tm_start(struct world *w, void *ctx, const char *const *argv)
 {
 	struct tm_box *t = ctx;
@@ -75,6 +81,10 @@ static void *tm_start(struct world *w, void *ctx, const char *const *argv)
 					  .worker_argv = worker_argv,
 					  .storage = tm_storage,
 					  .owner = t};
+	t->data_port = (struct world_server){.on_request = data_port_asked};
+	struct world_listen_spec listen = {.address = "0.0.0.0:7000", .body_max = 4096};
+	if (world_listen(w, &t->data_port, &listen, NULL) != ERR_OK)
+		world_die(w, "no data port");
 	t->agent = agent_create(w, &t->config);
 	return t;
 }

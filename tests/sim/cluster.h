@@ -69,7 +69,8 @@ struct tm_box {
 	struct cluster *c;
 	char name[8], address[24];
 	struct blob_port *port;
-	struct agent *agent; /* NULL: down */
+	struct agent *agent;           /* NULL: down */
+	struct world_server data_port; /* who asks whether we are alive finds somebody listening */
 	struct agent_config config;
 };
 

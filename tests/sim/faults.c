@@ -59,7 +59,7 @@ struct swarm swarm_of_seed(uint64_t seed, uint64_t safety_ms, struct sim_knobs *
 	*knobs = sim_knobs_of_seed(seed);
 	s.n_etcd = half(&p) ? 3 : 1;
 	s.n_tm = (unsigned)prng_between(&p, 3, TMS_MAX);
-	if (prng_chance(&p, 150000))
+	if (prng_chance(&p, 50000))
 		s.n_tm = 2;
 	s.slots = (unsigned)prng_between(&p, 2, 4);
 	s.n_jobs = (unsigned)prng_between(&p, 1, 3);

@@ -12,7 +12,7 @@
 
 enum { REPLY_MAX = 1 << 18, TIMEOUT_MS = 12000, TICK_MS = 100 };
 
-enum wish { NOTHING, SUBMIT, CANCEL, STATUS, CHECKPOINTS };
+enum wish { NOTHING, SUBMIT, CANCEL, STATUS, CHECKPOINTS, RELEASE };
 
 struct user {
 	struct cluster *c;
@@ -198,6 +198,7 @@ static void on_end(struct world_http *h, const struct world_reply *r)
 	case CHECKPOINTS:
 		looked(u, r);
 		break;
+	case RELEASE:
 	case NOTHING:
 		break;
 	}
@@ -212,9 +213,13 @@ static void ask(struct user *u, enum wish wish, struct job_plan *j)
 	static const char *const suffixes[] = {[SUBMIT] = "",
 					       [CANCEL] = "?mode=cancel",
 					       [STATUS] = "/status",
-					       [CHECKPOINTS] = "/checkpoints"};
-	static const char *const methods[] = {
-		[SUBMIT] = "POST", [CANCEL] = "PATCH", [STATUS] = "GET", [CHECKPOINTS] = "GET"};
+					       [CHECKPOINTS] = "/checkpoints",
+					       [RELEASE] = "/release"};
+	static const char *const methods[] = {[SUBMIT] = "POST",
+					      [CANCEL] = "PATCH",
+					      [STATUS] = "GET",
+					      [CHECKPOINTS] = "GET",
+					      [RELEASE] = "POST"};
 	char url[160];
 	const char *jm = u->c->jms[prng_below(&u->rng, JMS)].name;
 	u->wish = wish;
@@ -253,7 +258,10 @@ static void choose(struct user *u)
 		if (j->accepted && (!look || prng_chance(&u->rng, 500000)))
 			look = j;
 	}
-	if (look && prng_chance(&u->rng, 150000))
+	/* An operator has a look at what is quarantined, once the trouble is over. */
+	if (look && u->c->healing && prng_chance(&u->rng, 100000))
+		ask(u, RELEASE, look);
+	else if (look && prng_chance(&u->rng, 150000))
 		ask(u, prng_chance(&u->rng, 700000) ? STATUS : CHECKPOINTS, look);
 }
 

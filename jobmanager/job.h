@@ -167,7 +167,7 @@ struct job_env {
 	uint64_t now_ms;
 	int64_t wall_ms;
 	struct epoch epoch;
-	bool leading; /* may decide and command; else only facts are taken */
+	bool leading;   /* may decide and command; else only facts are taken */
 	bool may_place; /* every job is opened: what slots they take is known */
 	const char *cluster_id;
 	const char *instance;

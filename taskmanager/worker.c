@@ -781,6 +781,8 @@ static void on_declined(struct worker *w, const struct note *n)
 	m.checkpoint.v = n->checkpoint;
 	m.external = true;
 	snprintf(m.text, sizeof(m.text), "%s", n->err.text);
+	log_line(LOG_LEVEL_WARN, "job=%s ckpt=%" PRIu64 " declined: %s", w->config.job.hex,
+		 n->checkpoint, m.text);
 	report(w, &m);
 }
 

@@ -71,7 +71,7 @@ static void find_cause(const struct story *s, const struct story_peer *p, struct
 		why = "its lease was not renewed in time";
 	}
 	snprintf(t->why, sizeof t->why, "%s", why);
-	t->heard_ms = heard;
+	t->heard_ms = s->head_gone_ms && heard > s->head_gone_ms ? s->head_gone_ms : heard;
 	if (p->sign_ms[HA_SIGN_SUSPECTED] >= heard)
 		t->suspected_ms = p->sign_ms[HA_SIGN_SUSPECTED];
 }

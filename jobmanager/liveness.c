@@ -15,7 +15,8 @@ enum {
 	RETRY_MAX_MS = 500,
 	VOTE_TIMEOUT_MS = 7000, /* it hangs for 5 s */
 	VOTE_AGAIN_MS = 200,
-	VOTE_REPLY_MAX = 4096
+	VOTE_REPLY_MAX = 4096,
+	LAST_WORDS_MS = 100
 };
 
 /* One other JobManager. */
@@ -24,6 +25,7 @@ struct watched {
 	struct liveness *l;
 	struct ha_member member;
 	bool kept; /* still there, by the newest queue */
+	bool gone; /* not any more; its last words may be on their way */
 	/* the hanging GET */
 	struct world_http http;
 	struct world_timer again;
@@ -89,7 +91,7 @@ static void vote_at(struct watched *x)
 {
 	struct liveness *l = x->l;
 	char url[512];
-	if (l->voting == 0 || x->member.create_revision == l->voting || x->vote.impl ||
+	if (l->voting == 0 || x->gone || x->member.create_revision == l->voting || x->vote.impl ||
 	    world_timer_armed(&x->vote_again))
 		return;
 	snprintf(url, sizeof(url),
@@ -315,6 +317,8 @@ static void later(struct watched *x, bool asking)
 static void ended(struct world_http *http, const struct world_reply *reply)
 {
 	struct watched *x = MEM_OWNER(http, struct watched, http);
+	if (x->gone)
+		return;
 	bool refused = reply->code == ERR_NOTSENT && reply->cause == NET_REFUSED;
 	if (refused)
 		proof(x, SUSPECT_EV_REFUSED);
@@ -358,9 +362,32 @@ static void unwatch(struct watched *x)
 	free(x);
 }
 
+static void last_words_over(struct world_timer *t)
+{
+	unwatch(MEM_OWNER(t, struct watched, again));
+}
+
+/* One that hands over says so on the stream; its key may be gone sooner. */
+static void part(struct watched *x)
+{
+	struct world *w = x->l->w;
+	if (x->gone)
+		return;
+	x->gone = true;
+	world_http_cancel(w, &x->vote);
+	world_timer_cancel(w, &x->vote_again);
+	ha_renewal_cancel(x->l->ha, &x->renewal);
+	x->again.fire = last_words_over;
+	world_timer_arm(w, &x->again, world_now_ms(w) + LAST_WORDS_MS);
+}
+
 static void keep(struct liveness *l, const struct ha_member *m)
 {
 	struct watched *x = find(l, m->instance);
+	if (x != NULL && x->gone) {
+		unwatch(x);
+		x = NULL;
+	}
 	if (x != NULL) {
 		x->kept = true;
 		x->member = *m; /* its key may be another */
@@ -385,7 +412,7 @@ static void watch_these(struct liveness *l, const struct ha_member *members, siz
 			keep(l, &members[i]);
 	list_each_safe (struct watched, x, &l->watched, hook) {
 		if (!x->kept)
-			unwatch(x);
+			part(x);
 	}
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,10 +82,23 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
+/* Nothing of it is wanted any more; asked to leave they would wait for the store, which is not
+ * served while this process waits for them. */
+static void kill_users_of_store(const struct local_cluster *l)
+{
+	json_t *entry;
+	size_t i;
+	json_array_foreach (local_cluster_entries(l, LOCAL_JOBMANAGER), i, entry)
+		local_entry_signal(entry, SIGKILL);
+	json_array_foreach (local_cluster_entries(l, LOCAL_TASKMANAGER), i, entry)
+		local_entry_signal(entry, SIGKILL);
+}
+
 void drill_cluster_stop(struct drill_cluster *k, bool keep)
 {
 	struct local_cluster *l;
 	if (k->dir[0] && local_cluster_open(k->dir, &l, NULL) == ERR_OK) {
+		kill_users_of_store(l);
 		(void)local_cluster_stop(l);
 		local_cluster_close(l);
 	}

@@ -346,7 +346,8 @@ enum errc drill_fault_run(struct drill_ground *g, const struct drill_step *step,
 	const struct drill_kind *k = drill_kind(step->fault);
 	struct strike s = {.ground = g};
 	struct err after = {0};
-	*out = (struct drill_result){.fault = step->fault, .recovered_ms = -1};
+	*out = (struct drill_result){
+		.fault = step->fault, .hold_ms = step->hold_ms, .recovered_ms = -1};
 	enum errc rc = choose(&s, step->fault, e);
 	if (rc)
 		return rc;

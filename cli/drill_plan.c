@@ -3,20 +3,25 @@
 #include <assert.h>
 #include <string.h>
 
-enum { HOLD_MIN_MS = 200, PAUSE_MAX_MS = 1000 };
+enum {
+	HOLD_MIN_MS = 200,
+	PAUSE_MAX_MS = 1000,
+	DEAD_MS = 1000,  /* a leader whose connections closed */
+	SILENT_MS = 7000 /* one that is silent: its lease, and 2 s for a busy machine */
+};
 
 static const struct drill_kind kinds[DRILL_FAULTS] = {
-	[DRILL_KILL_LEADER] = {"kill-leader", "SIGKILL the leading JobManager", 0, 0, 0, 1000, 2,
+	[DRILL_KILL_LEADER] = {"kill-leader", "SIGKILL the leading JobManager", 0, 0, 0, DEAD_MS, 2,
 			       false, 20000},
 	[DRILL_FREEZE_LEADER] = {"freeze-leader",
 				 "stop the leading JobManager (SIGSTOP), then let it go on", 0,
-				 15000, 8000, 6000, 2, false, 20000},
+				 15000, 9000, SILENT_MS, 2, false, 20000},
 	[DRILL_RESIGN_LEADER] = {"resign-leader", "ask the leading JobManager to leave (SIGTERM)",
-				 DRILL_NEEDS_LOCAL, 0, 0, 1000, 2, false, 20000},
+				 DRILL_NEEDS_LOCAL, 0, 0, DEAD_MS, 2, false, 20000},
 	[DRILL_PARTITION_LEADER] = {"partition-leader",
 				    "cut the leading JobManager off from everybody",
-				    DRILL_NEEDS_LOCAL | DRILL_NEEDS_NETWORK, 15000, 8000, 6000, 2,
-				    false, 20000},
+				    DRILL_NEEDS_LOCAL | DRILL_NEEDS_NETWORK, 15000, 9000, SILENT_MS,
+				    2, false, 20000},
 	[DRILL_KILL_TASKMANAGER] = {"kill-taskmanager", "SIGKILL a TaskManager with tasks",
 				    DRILL_NEEDS_LOCAL, 0, 0, -1, 0, true, 20000},
 	[DRILL_FREEZE_TASKMANAGER] = {"freeze-taskmanager",

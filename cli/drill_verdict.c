@@ -6,6 +6,9 @@
 bool drill_judge(const struct drill_result *r, char why[DRILL_WHY_MAX])
 {
 	const struct drill_kind *k = drill_kind(r->fault);
+	/* Frozen for less than a takeover takes, it may go on as if nothing had been. */
+	bool must_change = k->commanding_ms >= 0 &&
+			   (r->hold_ms == 0 || r->hold_ms >= (uint64_t)k->commanding_ms);
 	why[0] = '\0';
 	if (r->job_failed)
 		snprintf(why, DRILL_WHY_MAX, "the job failed");
@@ -15,9 +18,9 @@ bool drill_judge(const struct drill_result *r, char why[DRILL_WHY_MAX])
 	else if (r->tasks_restarted && !k->may_restart)
 		snprintf(why, DRILL_WHY_MAX, "%u tasks restarted, none should be",
 			 r->tasks_restarted);
-	else if (k->commanding_ms >= 0 && r->commanding_ms < 0)
+	else if (must_change && r->commanding_ms < 0)
 		snprintf(why, DRILL_WHY_MAX, "nobody took over");
-	else if (k->commanding_ms >= 0 && r->commanding_ms > k->commanding_ms)
+	else if (must_change && r->commanding_ms > k->commanding_ms)
 		snprintf(why, DRILL_WHY_MAX,
 			 "the next leader took %" PRId64 " ms, at most %" PRId64 " ms are promised",
 			 r->commanding_ms, k->commanding_ms);

@@ -41,10 +41,11 @@ struct drill {
 	struct drill_cluster cluster;
 	struct drill_ground ground;
 	struct drill_job job;
-	char *dir;                    /* owns; of weir local; NULL: attached */
-	char *committed;              /* owns; the output; NULL: not known */
-	char *storage;                /* owns; the directory; NULL */
-	char *trouble;                /* owns */
+	char *dir;       /* owns; of weir local; NULL: attached */
+	char *committed; /* owns; the output; NULL: not known */
+	char *storage;   /* owns; the directory; NULL */
+	char *page;      /* owns; where the report goes, absolute; NULL: none is wanted */
+	char *trouble;   /* owns */
 	struct drill_result *results; /* owns */
 	unsigned n;
 	int64_t started_wall_ms;

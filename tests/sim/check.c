@@ -119,6 +119,15 @@ static const struct sim_etcd_write *write_of(const struct sim_etcd_txn *t, const
 	return NULL;
 }
 
+static bool compared_absent(const struct sim_etcd_txn *t, const char *key)
+{
+	for (unsigned i = 0; i < t->n_compares; i++)
+		if (strcmp(t->compares[i].target, "CREATE") == 0 && !t->compares[i].revision &&
+		    strcmp(t->compares[i].key, key) == 0)
+			return true;
+	return false;
+}
+
 /* A job ends in the transaction that leaves its tombstone, and begins only without one. */
 static void check_creation_and_end(struct check *k, const struct sim_etcd_txn *t,
 				   const struct sim_etcd_write *w)
@@ -134,6 +143,8 @@ static void check_creation_and_end(struct check *k, const struct sim_etcd_txn *t
 		snprintf(spec, sizeof(spec), SIM_ROOT "spec/%s", w->key + strlen(SIM_ROOT "run/"));
 		if (!write_of(t, spec))
 			check_fail(k, "%s is created without a specification", w->key);
+		if (!compared_absent(t, done))
+			check_fail(k, "%s is created without a look for its tombstone", w->key);
 	}
 }
 
@@ -155,6 +166,9 @@ static void on_txn(void *ctx, const struct sim_etcd_txn *t)
 			   t->writes[0].key);
 	if (epoch < k->epoch)
 		check_fail(k, "epoch %" PRIu64 " decides after epoch %" PRIu64, epoch, k->epoch);
+	if (epoch != k->epoch && !barrier)
+		check_fail(k, "epoch %" PRIu64 " begins with a write to %s, not with its barrier",
+			   epoch, t->writes[0].key);
 	k->counts.leaders += epoch != k->epoch;
 	k->epoch = epoch;
 	for (unsigned i = 0; i < t->n_writes; i++) {

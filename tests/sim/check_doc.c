@@ -361,6 +361,27 @@ static const char *judge_restore(const struct seen_region *r, const struct contr
 		       : "another manifest is recorded";
 }
 
+/* Everybody whom the placement names, and where. */
+static const char *judge_peers(const struct seen_region *r, const struct control_command_msg *m)
+{
+	size_t i;
+	const json_t *peer;
+	if (json_array_size(m->peers) != r->n_tms)
+		return "not all peers are named";
+	json_array_foreach (m->peers, i, peer) {
+		const char *address = json_string_value(json_object_get(peer, "address"));
+		if (!address || !address[0])
+			return "a peer is named without its address";
+	}
+	return NULL;
+}
+
+static const char *judge_run(const struct seen_region *r, const struct control_command_msg *m)
+{
+	const char *wrong = judge_restore(r, m);
+	return wrong ? wrong : judge_peers(r, m);
+}
+
 static const char *judge_checkpoint(const struct history *h, const struct control_command_msg *m)
 {
 	uint64_t id = m->checkpoint.v;
@@ -395,7 +416,7 @@ static const char *judge(const struct history *h, const char *instance,
 	if (!is_placed(r, instance))
 		return "it is not placed there";
 	if (m->kind == CONTROL_RUN)
-		return judge_restore(r, m);
+		return judge_run(r, m);
 	return m->kind == CONTROL_PREPARE ? NULL : judge_checkpoint(h, m);
 }
 

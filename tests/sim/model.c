@@ -697,16 +697,15 @@ static void on_trigger(struct model *m, const struct control_command_msg *c)
 	m->triggers[m->n_triggers++] = c->checkpoint.v;
 }
 
-/* The job is over: what a completed checkpoint holds is out, the rest never was. */
+/* The job is over: what no completed checkpoint can hold is taken back. The rest stays as it is: this
+ * worker may be of an attempt that others have replaced, and then nobody holds it. */
 static void settle(struct model *m, const struct control_command_msg *c)
 {
 	for (uint32_t i = 0; i < m->n_sinks; i++) {
 		struct model_sink *k = &m->state.sinks[i];
 		for (unsigned t = 0; k->here && t < k->n_txns; t++) {
 			struct ledger_name name = txn_name(m, i, &k->txns[t]);
-			if (k->txns[t].checkpoint <= c->checkpoint.v)
-				ledger_commit(m->c->ledger, &name);
-			else
+			if (k->txns[t].checkpoint > c->checkpoint.v)
 				ledger_roll_back(m->c->ledger, &name);
 		}
 	}
@@ -741,7 +740,7 @@ static void on_command(struct model *m, const struct control_command_msg *c)
 		break;
 	case CONTROL_FINISH:
 	case CONTROL_CANCEL:
-		if (m->phase == RUNNING && (c->terminal || c->kind == CONTROL_FINISH))
+		if (m->phase == RUNNING && c->kind == CONTROL_CANCEL && c->terminal)
 			settle(m, c);
 		m->phase = GONE;
 		sim_exit(m->w, 0, 0);

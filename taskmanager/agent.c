@@ -230,6 +230,8 @@ static void post_done(struct world_http *h, const struct world_reply *r)
 		ev.posted = AGENT_POSTED_OK;
 	else if (!r->code && r->status >= 400 && r->status < 500)
 		ev.posted = AGENT_POSTED_REFUSED;
+	if (ev.posted == AGENT_POSTED_OK && agent_posting(&a->core, CONTROL_REPORT_ACK))
+		world_kill_point(a->w, "agent-ack-forwarded");
 	if (ev.posted == AGENT_POSTED_REFUSED)
 		world_log(a->w, LOG_LEVEL_WARN, "reports refused: %d %.200s", r->status, r->body);
 	feed(a, &ev);
@@ -427,6 +429,7 @@ static void do_spawn(struct agent *a, const struct agent_effect *fx)
 		return;
 	}
 	worker_welcome(a, k);
+	world_kill_point(a->w, "agent-worker-started");
 }
 
 static void do_worker(struct agent *a, const struct agent_effect *fx)
@@ -434,10 +437,15 @@ static void do_worker(struct agent *a, const struct agent_effect *fx)
 	struct worker *k = worker_find(a, fx->item);
 	if (!k)
 		return; /* it did not start */
-	if (fx->kind == AGENT_FX_SEND)
-		worker_send(a, k, &fx->command);
-	else
+	if (fx->kind == AGENT_FX_KILL) {
 		world_child_kill(a->w, &k->child, 9);
+		return;
+	}
+	worker_send(a, k, &fx->command);
+	if (fx->command.kind == CONTROL_TRIGGER)
+		world_kill_point(a->w, "agent-trigger-forwarded");
+	else if (fx->command.kind == CONTROL_COMPLETE)
+		world_kill_point(a->w, "agent-complete-forwarded");
 }
 
 /* ---- carrying out ---- */

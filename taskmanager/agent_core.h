@@ -256,6 +256,8 @@ enum agent_state agent_session(const struct agent_core *c);
 /* The body of AGENT_FX_REGISTER and of AGENT_FX_POST. Call while carrying the effect out. */
 void agent_registration(const struct agent_core *c, struct buf *out);
 void agent_reports(const struct agent_core *c, unsigned count, struct buf *out);
+/* Is a report of this kind in the POST that is under way? */
+bool agent_posting(const struct agent_core *c, enum control_report kind);
 /* The last welcome's settings (borrowed), NULL before the first. */
 const json_t *agent_settings(const struct agent_core *c);
 /* What runs here: borrowed until the next step; NULL if there is no such item. */

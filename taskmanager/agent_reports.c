@@ -106,6 +106,15 @@ void agent_reports(const struct agent_core *c, unsigned count, struct buf *out)
 			       count < c->n_queue ? count : c->n_queue, out);
 }
 
+bool agent_posting(const struct agent_core *c, enum control_report kind)
+{
+	for (unsigned i = 0; i < c->posting; i++) {
+		if (c->queue[i].kind == kind)
+			return true;
+	}
+	return false;
+}
+
 /* ---- the inventory ---- */
 
 void agent_registration(const struct agent_core *c, struct buf *out)

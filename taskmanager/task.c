@@ -227,7 +227,7 @@ static void snapshot_try(struct task *t, uint64_t now_ns)
 	chain_control(&t->chain, BATCH_BARRIER, &p->barrier);
 	t->config.port->snapshot(t->config.port, t, p);
 	if (t->config.killpoint)
-		killpoint_pass(t->config.killpoint, "task.snapshot");
+		killpoint_pass(t->config.killpoint, "worker-barrier-passed");
 }
 
 /* The barrier has passed every input. */

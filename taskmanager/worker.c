@@ -697,6 +697,7 @@ static void on_opened(struct worker *w)
 {
 	if (++w->n_opened < w->d.n_tasks || sm_state(&w->sm) != STARTING)
 		return;
+	killpoint_pass(&w->killpoint, "worker-restored");
 	sm_move(&w->sm, RUNNING, "all tasks run");
 	report_running(w);
 	at_end_check(w);
@@ -753,9 +754,8 @@ static void on_snapshot(struct worker *w, const struct snapshot_result *r)
 
 	m.checkpoint.v = r->barrier.checkpoint;
 	if (!ok) {
-		m.external = err_class(r->err.code) == ERR_CLASS_RETRY ||
-			     err_class(r->err.code) == ERR_CLASS_VERIFY ||
-			     r->err.code == ERR_DENIED || r->err.code == ERR_NOTFOUND;
+		/* All but what the job itself has made too large is for storage to answer for. */
+		m.external = r->err.code != ERR_LIMIT;
 		snprintf(m.text, sizeof(m.text), "snapshot: %s", r->err.text);
 		log_line(LOG_LEVEL_WARN, "job=%s ckpt=%" PRIu64 " declined: %s", w->config.job.hex,
 			 m.checkpoint.v, m.text);
@@ -763,7 +763,7 @@ static void on_snapshot(struct worker *w, const struct snapshot_result *r)
 		return;
 	}
 	metrics_line(w, "acked", m.checkpoint.v, r->sync_us);
-	killpoint_pass(&w->killpoint, "worker.ack");
+	killpoint_pass(&w->killpoint, "worker-snapshot-stored");
 	m.object = object_json(r);
 	m.stats = json_pack("{s:I,s:I,s:I,s:I,s:I}", "syncUs", (json_int_t)r->sync_us, "asyncMs",
 			    (json_int_t)r->async_ms, "alignmentMs", (json_int_t)r->align_ms,

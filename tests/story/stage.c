@@ -29,8 +29,8 @@ struct player { /* a TaskManager */
 	unsigned births;
 	uint32_t slots;
 	bool alive, silent, online, away;
-	bool refuses; /* its data port: a probe is refused */
-	uint64_t registration, stream, report_seq;
+	bool refuses;                                       /* its data port: a probe is refused */
+	uint64_t registration, stream, report_seq, highest; /* epoch */
 	bool hold[HOLD_COUNT];
 	unsigned n_items;
 	struct control_item items[ITEMS_MAX];
@@ -65,6 +65,9 @@ struct stage {
 	struct pending *queue; /* owns; ascending (at, seq) */
 	struct record *store;
 	size_t n_store;
+	struct record *backup; /* owns */
+	size_t n_backup;
+	uint64_t backup_revision;
 	char **blobs;
 	size_t n_blobs;
 	struct player tms[TMS_MAX];
@@ -293,8 +296,8 @@ static void check_live(struct stage *s, const struct player *tm, const struct do
 	}
 }
 
-/* Who still holds output that the job's newest checkpoint promised may commit it: the recorded attempt
- * alone. */
+/* Who still holds output that the job's newest checkpoint promised may commit it: the recorded
+ * attempt alone. */
 static void check_ended(struct stage *s, const struct doc *d, const struct control_command_msg *m)
 {
 	const struct doc_pointer *newest = doc_newest(d);
@@ -702,7 +705,16 @@ static void do_register(struct stage *s, struct player *tm)
 {
 	if (!s->jm || tm->online || tm->away)
 		return;
-	struct control_registration r = {.slots = tm->slots, .pid = 1, .highest = {0}};
+	if (tm->highest > s->epoch) { /* it asks for a leader above, and hears of none */
+		struct jm_event ev = {.kind = JM_AHEAD,
+				      .epoch = {tm->highest},
+				      .text = "a TaskManager remembers a later epoch"};
+		dispatch(s, &ev);
+		plan_register(s, tm, 1000);
+		return;
+	}
+	struct control_registration r = {.slots = tm->slots, .pid = 1, .highest = {tm->highest}};
+	tm->highest = s->epoch;
 	snprintf(r.id, sizeof(r.id), "%s", tm->id);
 	snprintf(r.instance, sizeof(r.instance), "%s", tm->instance);
 	snprintf(r.cookie, sizeof(r.cookie), "%s", tm->cookie);
@@ -1021,6 +1033,11 @@ static void leader_start(struct stage *s)
 	s->crashed = true; /* unless it hands over */
 	dispatch(s, &ev);
 	free_docs(&ev);
+	if (!s->jm)
+		return; /* it died at once */
+	struct jm_cluster_view view;
+	jm_view_cluster(s->jm, &view);
+	s->epoch = view.epoch.v;
 	for (unsigned i = 0; i < s->n_tms; i++)
 		plan_register(s, &s->tms[i], 10 + i);
 }
@@ -1055,7 +1072,10 @@ static bool do_leader(struct stage *s, const char *what)
 		leader_kill(s, false);
 	else if (strcmp(what, "kill-lost") == 0 && s->jm)
 		leader_kill(s, true);
-	else if (strcmp(what, "resign") == 0 && s->jm) {
+	else if (strcmp(what, "accept") == 0 && s->jm) {
+		ev = (struct jm_event){.kind = JM_ACCEPT, .token = 1000000 + s->next_request++};
+		dispatch(s, &ev);
+	} else if (strcmp(what, "resign") == 0 && s->jm) {
 		s->crashed = false;
 		leader_kill(s, false);
 	} else if (strcmp(what, "suspend") == 0 && s->jm) {
@@ -1162,12 +1182,50 @@ static void show_job(struct stage *s, const char *name)
 		   v.trouble[0] ? " trouble: " : "", v.trouble);
 }
 
+static void free_backup(struct stage *s)
+{
+	for (size_t i = 0; i < s->n_backup; i++) {
+		free(s->backup[i].key);
+		free(s->backup[i].value);
+	}
+	free(s->backup);
+	s->backup = NULL;
+	s->n_backup = 0;
+}
+
+static void store_backup(struct stage *s)
+{
+	free_backup(s);
+	s->backup = mem_array(s->n_store + 1, sizeof(*s->backup));
+	for (size_t i = 0; i < s->n_store; i++)
+		s->backup[s->n_backup++] = (struct record){.key = mem_text(s->store[i].key),
+							   .value = mem_text(s->store[i].value),
+							   .revision = s->store[i].revision};
+	s->backup_revision = s->revision;
+}
+
+/* Everything as it was, revisions too: nothing tells it from what it was then. */
+static void store_restore(struct stage *s)
+{
+	while (s->n_store)
+		erase(s, s->store[0].key);
+	for (size_t i = 0; i < s->n_backup; i++) {
+		s->revision = s->backup[i].revision;
+		put(s, s->backup[i].key, s->backup[i].value);
+	}
+	s->revision = s->backup_revision;
+}
+
 static bool do_switch(struct stage *s, const char *verb, const char *what)
 {
 	if (strcmp(verb, "storage") == 0)
 		s->storage_down = strcmp(what, "down") == 0;
 	else if (strcmp(verb, "store") == 0 && strcmp(what, "show") == 0)
 		show_store(s);
+	else if (strcmp(verb, "store") == 0 && strcmp(what, "backup") == 0)
+		store_backup(s);
+	else if (strcmp(verb, "store") == 0 && strcmp(what, "restore") == 0)
+		store_restore(s);
 	else if (strcmp(verb, "store") == 0 && strcmp(what, "wipe") == 0)
 		while (s->n_store)
 			erase(s, s->store[0].key);
@@ -1246,6 +1304,7 @@ void stage_destroy(struct stage *s)
 	}
 	while (s->n_store)
 		erase(s, s->store[0].key);
+	free_backup(s);
 	free(s->store);
 	for (size_t i = 0; i < s->n_blobs; i++)
 		free(s->blobs[i]);

@@ -252,8 +252,8 @@ static void report(struct uploader *u, struct opened *o)
 static void stats_add(struct snapshot_result *r, const struct snapshot_part *p)
 {
 	r->rows += p->rows;
-	if (p->sync_ns / 1000 > r->sync_us)
-		r->sync_us = p->sync_ns / 1000;
+	if (p->sync_ns > r->sync_ns)
+		r->sync_ns = p->sync_ns;
 	if (p->align_ns / 1000000 > r->align_ms)
 		r->align_ms = p->align_ns / 1000000;
 }

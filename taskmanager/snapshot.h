@@ -66,7 +66,7 @@ struct snapshot_result {
 	struct err err; /* OK: durable */
 	char path[512];
 	struct object_summary object;
-	uint64_t sync_us, align_ms, async_ms, rows; /* the largest of any task; rows: the sum */
+	uint64_t sync_ns, align_ms, async_ms, rows; /* the largest of any task; rows: the sum */
 };
 
 struct uploader;

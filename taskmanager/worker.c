@@ -141,7 +141,7 @@ static uint64_t cpu_ns(void)
 /* One line: rows that the tasks have taken so far, and the CPU time of this process. `event` says
  * what happened at that moment. */
 static void metrics_line(const struct worker *w, const char *event, uint64_t checkpoint,
-			 uint64_t sync_us)
+			 uint64_t sync_ns)
 {
 	uint64_t rows = 0;
 
@@ -151,9 +151,9 @@ static void metrics_line(const struct worker *w, const char *event, uint64_t che
 		rows += atomic_load_explicit(&w->d.tasks[i]->rows_in, memory_order_relaxed);
 	log_line(LOG_LEVEL_INFO,
 		 "metrics job=%s us=%" PRIu64 " rows=%" PRIu64 " cpuUs=%" PRIu64
-		 " event=%s ckpt=%" PRIu64 " syncUs=%" PRIu64,
+		 " event=%s ckpt=%" PRIu64 " syncNs=%" PRIu64,
 		 w->config.job.hex, clock_ns() / 1000, rows, cpu_ns() / 1000, event, checkpoint,
-		 sync_us);
+		 sync_ns);
 }
 
 static void metrics_tick(struct worker *w)
@@ -762,12 +762,13 @@ static void on_snapshot(struct worker *w, const struct snapshot_result *r)
 		report(w, &m);
 		return;
 	}
-	metrics_line(w, "acked", m.checkpoint.v, r->sync_us);
+	metrics_line(w, "acked", m.checkpoint.v, r->sync_ns);
 	killpoint_pass(&w->killpoint, "worker-snapshot-stored");
 	m.object = object_json(r);
-	m.stats = json_pack("{s:I,s:I,s:I,s:I,s:I}", "syncUs", (json_int_t)r->sync_us, "asyncMs",
-			    (json_int_t)r->async_ms, "alignmentMs", (json_int_t)r->align_ms,
-			    "bytes", (json_int_t)r->object.bytes, "records", (json_int_t)r->rows);
+	m.stats = json_pack("{s:I,s:I,s:I,s:I,s:I}", "syncUs", (json_int_t)(r->sync_ns / 1000),
+			    "asyncMs", (json_int_t)r->async_ms, "alignmentMs",
+			    (json_int_t)r->align_ms, "bytes", (json_int_t)r->object.bytes,
+			    "records", (json_int_t)r->rows);
 	report(w, &m);
 	json_decref(m.object);
 	json_decref(m.stats);

@@ -11,7 +11,12 @@
 #include "base/list.h"
 #include "base/mem.h"
 
-enum { PAUSE_FIRST_MS = 50, WATCH_LINE_BYTES = 8 << 20, REPLY_SMALL_BYTES = 4 << 20 };
+enum {
+	PAUSE_FIRST_MS = 50,
+	WATCH_LINE_BYTES = 8 << 20,
+	REPLY_SMALL_BYTES = 4 << 20,
+	TERM_MEMORY_MS = 10000
+};
 
 enum lane { LANE_GENERAL, LANE_LEASE, LANE_COUNT };
 
@@ -34,6 +39,7 @@ struct etcd {
 	unsigned lane[LANE_COUNT]; /* index of the endpoint in use */
 	struct list flights;
 	uint64_t cluster_id, revision, term;
+	uint64_t term_ms; /* when a member last answered with that term */
 	bool regressed;
 	char regress_why[160];
 	char trouble[256];
@@ -164,8 +170,17 @@ static void note_header(struct flight *f, const struct wire_header *h)
 		c->cluster_id = h->cluster_id;
 	if (h->revision > c->revision)
 		c->revision = h->revision;
-	if (h->term > c->term)
+	if (h->term >= c->term) {
 		c->term = h->term;
+		c->term_ms = world_now_ms(c->w);
+	}
+}
+
+/* A member that has not heard of etcd's newest leader may confirm what is over: a renewal of a
+ * lease that expired, a read of what was. Unless nobody knows of the newer term any more. */
+static bool outdated(const struct etcd *c, const struct wire_header *h)
+{
+	return h->term && h->term < c->term && world_now_ms(c->w) < c->term_ms + TERM_MEMORY_MS;
 }
 
 /* ---- the end of a call ---- */
@@ -304,9 +319,14 @@ static void answered(struct flight *f, const struct world_reply *r)
 				e.code = ERR_UNKNOWN;
 		} else {
 			note_header(f, &a.header);
-			f->c->trouble[0] = 0;
-			finish(f, ERR_OK, "", &a);
-			return;
+			if (!outdated(f->c, &a.header)) {
+				f->c->trouble[0] = 0;
+				finish(f, ERR_OK, "", &a);
+				return;
+			}
+			err_set(&e, ERR_UNKNOWN, "an answer of term %" PRIu64 " after %" PRIu64,
+				a.header.term, f->c->term);
+			wire_answer_fini(&a);
 		}
 	} else {
 		wire_error(r->status, r->body, r->body_len, &e);

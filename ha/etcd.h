@@ -24,6 +24,9 @@
  * etcd_view.regressed is then set for ever. (Other answers may come from a
  * member that lags, and prove nothing.)
  *
+ * An answer with a lower raft term than another member's within the last ten
+ * seconds is none: the next member is asked.
+ *
  * Lanes: keep-alives use another member than the rest where there are several,
  * because a large read starves them.
  *

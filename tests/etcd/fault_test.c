@@ -44,6 +44,7 @@ Test(fault, without_a_quorum_the_leader_is_suspended_and_goes_on_with_its_epoch)
 	rig_signal(&rig, a, SIGKILL);
 	rig_signal(&rig, b, SIGKILL);
 	cr_assert(rig_await_role(&c, HA_SUSPENDED, 10000));
+	rig_run_for(&rig, 20000); /* four leases */
 	cr_assert_eq(rig_put(&c, "run/a", "2", &revision), ERR_UNAVAILABLE);
 	cr_assert_eq(rig_barrier(&c), ERR_UNAVAILABLE);
 	struct ha_status status;

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "rig.h"
 #include "world/ev.h"
 
@@ -211,5 +212,168 @@ Test(lead, a_deposed_leader_changes_nothing)
 	cr_assert_str_neq(text, "late");
 	cr_assert_eq(rig_put(&b, "run/a", "b", &rb), ERR_OK);
 	rig_candidate_end(&a);
+	rig_candidate_end(&b);
+}
+
+/* ---- stepping down, and candidacies that are taken away ---- */
+
+static bool is_last(void *ctx)
+{
+	struct rig_candidate *c = ctx;
+	struct ha_status s;
+	ha_status(c->ha, &s);
+	return s.n_members == 2 && s.members[1].self;
+}
+
+Test(lead, who_steps_down_queues_again_at_the_end)
+{
+	struct rig_candidate a, b;
+	rig_candidate(&rig, &a, "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&a, HA_LEADING, 10000));
+	rig_candidate(&rig, &b, "jm-2", 0, NULL);
+	cr_assert(rig_await_role(&b, HA_FOLLOWING, 10000));
+	uint64_t first = a.epoch, ra = 0;
+	struct ha_resign r = {resigned};
+	ha_note_sign(b.ha, a.config.instance, HA_SIGN_RESIGNING, world_now_ms(rig.w));
+	ha_step_down(a.ha, &r);
+	cr_assert_eq(rig_put(&a, "run/a", "1", &ra), ERR_UNAVAILABLE, "no new decision");
+	cr_assert(rig_await_role(&b, HA_LEADING, 10000));
+	cr_assert(rig_await(&rig, is_last, &a, 10000));
+	const struct ha_takeover *t = ha_takeover(b.ha);
+	cr_assert_eq(t->cause, HA_CAUSE_RESIGNED);
+	cr_assert_eq(t->before.v, first);
+	cr_assert_str_eq(t->before_id, "jm-1");
+	/* and back again */
+	ha_step_down(b.ha, &r);
+	cr_assert(rig_await_role(&a, HA_LEADING, 10000));
+	cr_assert_gt(a.epoch, b.epoch);
+	cr_assert_eq(rig_put(&a, "run/a", "1", &ra), ERR_OK);
+	rig_candidate_end(&a);
+	rig_candidate_end(&b);
+}
+
+static bool queued_anew(void *ctx)
+{
+	struct rig_candidate *c = ctx;
+	struct ha_status s;
+	ha_status(c->ha, &s);
+	for (size_t i = 0; i < s.n_members; i++)
+		if (s.members[i].self && s.members[i].create_revision > c->epoch)
+			return true;
+	return false;
+}
+
+static uint64_t own_key(const struct rig_candidate *c)
+{
+	struct ha_status s;
+	ha_status(c->ha, &s);
+	for (size_t i = 0; i < s.n_members; i++)
+		if (s.members[i].self)
+			return s.members[i].create_revision;
+	return 0;
+}
+
+/* As an etcd that thaws may do it. */
+static void revoke_lease_of(const char *id)
+{
+	char text[4096], quoted[32], lease[32];
+	rig_etcdctl(&rig, (const char *const[]){"get", "--prefix", "/weir/", NULL}, text,
+		    sizeof text);
+	snprintf(quoted, sizeof quoted, "\"%s\"", id);
+	char *value = strstr(text, quoted), *key = NULL;
+	cr_assert(value);
+	*value = 0;
+	for (char *at = text; (at = strstr(at, "/leader/")) != NULL;) {
+		at += strlen("/leader/");
+		key = at;
+	}
+	cr_assert(key);
+	snprintf(lease, sizeof lease, "%.*s", (int)strcspn(key, "\n"), key);
+	rig_etcdctl(&rig, (const char *const[]){"lease", "revoke", lease, NULL}, text, sizeof text);
+}
+
+Test(lead, who_loses_its_lease_while_waiting_enters_again)
+{
+	struct rig_candidate a, b;
+	rig_candidate(&rig, &a, "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&a, HA_LEADING, 10000));
+	rig_candidate(&rig, &b, "jm-2", 0, NULL);
+	cr_assert(rig_await_role(&b, HA_FOLLOWING, 10000));
+	cr_assert(rig_await(&rig, is_last, &b, 5000));
+	b.epoch = own_key(&b); /* queued_anew() compares with it */
+	uint64_t epoch = a.epoch;
+	revoke_lease_of("jm-2");
+	cr_assert(rig_await(&rig, queued_anew, &b, 5000));
+	cr_assert_eq(a.role, HA_LEADING);
+	cr_assert_eq(a.epoch, epoch, "the leader did not notice");
+	rig_candidate_end(&a);
+	rig_candidate_end(&b);
+}
+
+Test(lead, a_leader_that_loses_its_key_is_none_and_enters_again)
+{
+	struct rig_candidate a, b;
+	uint64_t revision = 0;
+	rig_candidate(&rig, &a, "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&a, HA_LEADING, 10000));
+	rig_candidate(&rig, &b, "jm-2", 0, NULL);
+	cr_assert(rig_await_role(&b, HA_FOLLOWING, 10000));
+	ha_note_sign(b.ha, a.config.instance, HA_SIGN_HEARD, world_now_ms(rig.w));
+	revoke_lease_of("jm-1");
+	cr_assert(rig_await_role(&b, HA_LEADING, 5000));
+	cr_assert_eq(ha_takeover(b.ha)->cause, HA_CAUSE_KEY_LOST);
+	cr_assert(rig_await_role(&a, HA_FOLLOWING, 5000));
+	cr_assert_eq(rig_put(&a, "run/a", "late", &revision), ERR_FENCED);
+	cr_assert(rig_await(&rig, is_last, &a, 5000));
+	rig_candidate_end(&a);
+	rig_candidate_end(&b);
+}
+
+/* ---- what etcd knows of a lease ---- */
+
+struct asked {
+	struct ha_renewal renewal;
+	bool done;
+};
+
+static void renewal_told(struct ha_renewal *r)
+{
+	MEM_OWNER(r, struct asked, renewal)->done = true;
+}
+
+static bool answer_came(void *ctx)
+{
+	return ((struct asked *)ctx)->done;
+}
+
+static uint64_t left_of(struct rig_candidate *c, const char *instance)
+{
+	struct asked a = {.renewal.done = renewal_told};
+	ha_renewal(c->ha, &a.renewal, instance);
+	cr_assert(rig_await(&rig, answer_came, &a, 5000));
+	cr_assert_eq(a.renewal.err.code, ERR_OK, "%s", a.renewal.err.text);
+	return a.renewal.left_s;
+}
+
+Test(lead, a_lease_that_is_not_renewed_shows_after_a_good_second)
+{
+	char instance[ID_TEXT];
+	struct rig_candidate b;
+	pid_t pid = leader_process(instance);
+	rig_candidate(&rig, &b, "jm-2", 0, NULL);
+	cr_assert(rig_await_role(&b, HA_FOLLOWING, 10000));
+	for (int i = 0; i < 20; i++) {
+		cr_assert_geq(left_of(&b, instance), 4, "it is renewed every 500 ms");
+		rig_run_for(&rig, 50);
+	}
+	kill(pid, SIGSTOP);
+	uint64_t from = world_now_ms(rig.w);
+	while (left_of(&b, instance) > 3)
+		rig_run_for(&rig, 20);
+	uint64_t took = world_now_ms(rig.w) - from;
+	cr_assert(took >= 400 && took <= 1600, "%llu", (unsigned long long)took);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	cr_assert_eq(left_of(&b, "00000000000000000000000000000000"), 0, "no candidate");
 	rig_candidate_end(&b);
 }

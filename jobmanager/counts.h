@@ -40,6 +40,8 @@ struct counts {
 	uint64_t ckpts_bytes;
 	uint64_t restarts; /* attempts recorded after a failure */
 	uint64_t tms_lost;
+	/* what workers restored: objects and bytes of their own local copies, bytes of storage */
+	uint64_t restored_copies, restored_local_bytes, restored_storage_bytes;
 	uint64_t decisions, decisions_refused;
 	uint64_t commands; /* sent, welcome and beats apart */
 	struct counts_takeover takeover;

@@ -458,6 +458,20 @@ static void end_registration(struct jm *jm, struct taskmanager *tm, const char *
 	tms_away(tm, jm->now_ms);
 }
 
+static uint64_t count_of(const json_t *stats, const char *name)
+{
+	json_int_t n = json_integer_value(json_object_get(stats, name));
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+/* Where the state of an attempt came from, as its worker tells. */
+static void count_restore(struct counts *c, const json_t *stats)
+{
+	c->restored_copies += count_of(stats, "localCopies");
+	c->restored_local_bytes += count_of(stats, "localBytes");
+	c->restored_storage_bytes += count_of(stats, "storageBytes");
+}
+
 static bool take_report(struct jm *jm, struct taskmanager *tm, const struct control_report_msg *m,
 			struct jm_effects *fx)
 {
@@ -475,6 +489,8 @@ static bool take_report(struct jm *jm, struct taskmanager *tm, const struct cont
 		return false;
 	}
 	tms_note_report(tm, m);
+	if (m->kind == CONTROL_REPORT_RUNNING)
+		count_restore(&jm->counts, m->stats);
 	struct job_env env = env_of(jm, fx);
 	struct job *job = jm_find(jm, &m->job);
 	if (job) {

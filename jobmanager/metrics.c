@@ -73,6 +73,12 @@ static void counters(const struct counts *c, struct buf *out)
 	one(out, "checkpoint_bytes_total", "counter", "bytes of completed checkpoints",
 	    c->ckpts_bytes);
 	one(out, "restarts_total", "counter", "attempts after the first", c->restarts);
+	one(out, "restored_local_copies_total", "counter",
+	    "snapshot objects that workers restored from their own machine", c->restored_copies);
+	one(out, "restored_local_bytes_total", "counter", "bytes read of them",
+	    c->restored_local_bytes);
+	one(out, "restored_storage_bytes_total", "counter",
+	    "bytes that workers restored from checkpoint storage", c->restored_storage_bytes);
 	one(out, "taskmanagers_lost_total", "counter", "TaskManagers given up", c->tms_lost);
 	one(out, "decisions_total", "counter", "decisions on jobs, as answered by the store",
 	    c->decisions);

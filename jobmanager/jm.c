@@ -123,9 +123,14 @@ static void remove_gone(struct jm *jm)
 {
 	size_t kept = 0;
 	for (size_t i = 0; i < jm->n_jobs; i++) {
-		if (jm->jobs[i]->gone)
+		if (jm->jobs[i]->gone) {
+			/* Its tombstone was read while the job was being created again: passed over. */
+			if (jm->jobs[i]->existed) {
+				jm->done_loaded = false;
+				jm->reread_ms = jm->now_ms + 1;
+			}
 			job_destroy(jm->jobs[i]);
-		else
+		} else
 			jm->jobs[kept++] = jm->jobs[i];
 	}
 	jm->n_jobs = kept;

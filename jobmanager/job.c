@@ -904,6 +904,7 @@ static void refused(struct job *job, const struct job_env *env, enum errc code, 
 					    : code,
 		       exists ? "jobId: a job with this id exists or existed" : text);
 		job->gone = true;
+		job->existed = exists;
 		return;
 	}
 	if (code == ERR_CONFLICT)

@@ -39,8 +39,10 @@ struct agent_config {
 	const char *const *jobmanagers; /* "host:port", the cluster port of each */
 	unsigned n_jobmanagers;         /* at most AGENT_PEERS_MAX */
 	uint32_t slots;
-	int64_t pid;                    /* for display */
-	const char *data_address;       /* advertised */
+	int64_t pid; /* for display */
+	/* Advertised. Somebody must listen there for as long as the agent lives: when its command
+	 * stream ends, a connection that is refused is taken for its death. */
+	const char *data_address;
 	const char *rest_host;          /* name or address of this machine, for display */
 	struct agent_port *port;        /* NULL: none */
 	const char *const *worker_argv; /* NULL-ended: the worker's program and arguments */

@@ -648,6 +648,12 @@ void elect_step(struct elect *e, const struct elect_event *ev, struct elect_effe
 	case ELECT_EV_REGRESSED:
 		e->halted = true;
 		break;
+	case ELECT_EV_OUTRUN:
+		/* While we lead, etcd is asked in every decision; suspended, it may be out of our
+		 * reach alone. */
+		if (elect_state(e) == ELECT_SUSPENDED)
+			begin_anew(e, "another leads: our key must be gone", out);
+		break;
 	case ELECT_EVENTS:
 		break;
 	}

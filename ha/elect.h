@@ -22,7 +22,8 @@
  *  LEADING    confirmed, and the lease's deadline has not passed.
  *  SUSPENDED  the deadline passed. Nothing is decided or commanded, nothing is
  *             forgotten: once renewed, the barrier is tried again; success =
- *             the same epoch goes on.
+ *             the same epoch goes on. If only we are cut off from etcd, a
+ *             later candidate leads meanwhile: who hears of it begins anew.
  *
  * Invariants
  *  - the deadline of the lease is counted from when the renewal that was
@@ -116,6 +117,7 @@ enum elect_event_kind {
 	ELECT_EV_RESIGN,    /* leave the queue for good */
 	ELECT_EV_STEP_DOWN, /* leave the queue, and join it again at its end */
 	ELECT_EV_REGRESSED, /* the store went back in time: from now on only leave */
+	ELECT_EV_OUTRUN,    /* another candidate is known to lead with an epoch above ours */
 	ELECT_EVENTS
 };
 

@@ -82,6 +82,7 @@ struct ha {
 	struct upkeep upkeep;
 	enum ha_role role;
 	bool halted;
+	bool outrun; /* to be told to the core in the next turn */
 	struct world_timer wake, soon;
 	/* requests of the core */
 	struct etcd_call op, renew, list, ghost;
@@ -1171,6 +1172,10 @@ static void next_turn(struct world_timer *t)
 		struct err e = b->err;
 		end_waiter(b, e.code, e.text);
 	}
+	if (ha->outrun) {
+		ha->outrun = false;
+		step(ha, &(struct elect_event){.kind = ELECT_EV_OUTRUN});
+	}
 	while (!list_empty(&ha->verdicts)) {
 		struct verdict *v = MEM_OWNER(ha->verdicts.next, struct verdict, hook);
 		list_remove(&v->hook);
@@ -1204,6 +1209,12 @@ void ha_declare_dead(struct ha *ha, const char *instance, enum ha_cause cause, c
 	snprintf(v->instance, sizeof v->instance, "%s", instance);
 	snprintf(v->why, sizeof v->why, "%s", why);
 	list_append(&ha->verdicts, &v->hook);
+	turn_soon(ha);
+}
+
+void ha_outrun(struct ha *ha)
+{
+	ha->outrun = true;
 	turn_soon(ha);
 }
 

@@ -120,6 +120,10 @@ const char *ha_cause_name(enum ha_cause cause); /* "killed", "lease-expired", ..
  * instance that is not among the members is ignored, and so is KILLED or REPLACED at an address
  * about which the last verdict was wrong (30 s, doubling to 10 min: see ha_doubted). */
 void ha_declare_dead(struct ha *ha, const char *instance, enum ha_cause cause, const char *why);
+/* Somebody says that a candidate with a later key than ours leads. While SUSPENDED (etcd, which
+ * would tell us, does not answer) that is the end of this candidacy; otherwise nothing. It may be
+ * wrong: it costs the place in the queue. */
+void ha_outrun(struct ha *ha);
 /* Was a verdict about this instance's address wrong lately? Then a refusal is no proof. */
 bool ha_doubted(struct ha *ha, const char *instance);
 

@@ -16,6 +16,7 @@ enum {
 	VOTE_TIMEOUT_MS = 7000, /* it hangs for 5 s */
 	VOTE_AGAIN_MS = 200,
 	VOTE_REPLY_MAX = 4096,
+	SUSPENDED_LOOK_MS = 250, /* first in the queue: are we suspended? */
 	LAST_WORDS_MS = 100
 };
 
@@ -42,6 +43,13 @@ struct watched {
 	struct world_timer vote_again;
 };
 
+/* Somebody behind us, asked while we are suspended. */
+struct question {
+	struct liveness *l;
+	char address[128];
+	struct world_http http;
+};
+
 struct liveness {
 	struct world *w;
 	struct ha *ha;
@@ -51,6 +59,10 @@ struct liveness {
 	struct world_timer wake;
 	char id[NODE_ID_MAX], instance[ID_TEXT]; /* our own, once we stand in the queue */
 	uint64_t voting;                         /* against the leader of this epoch; 0: not */
+	/* first in the queue: those behind us */
+	struct question questions[SUSPECT_PEERS_MAX];
+	unsigned n_questions; /* 0 also while we are not the first */
+	struct world_timer look;
 };
 
 static void step(struct liveness *l, struct suspect_event *ev);
@@ -120,6 +132,82 @@ static void speak(struct liveness *l, uint64_t epoch)
 	l->voting = epoch;
 	list_each (struct watched, x, &l->watched, hook)
 		vote_at(x);
+}
+
+/* ---- suspended: does another lead? ---- */
+
+static void answered(struct world_http *http, const struct world_reply *reply)
+{
+	struct liveness *l = MEM_OWNER(http, struct question, http)->l;
+	struct ha_status s;
+	json_t *o = NULL;
+	uint64_t epoch = 0;
+	ha_status(l->ha, &s);
+	if (s.role != HA_SUSPENDED || reply->code != ERR_OK || reply->status != 200 ||
+	    json_parse(reply->body, reply->body_len, &o, NULL) != ERR_OK)
+		return;
+	const json_t *leader = json_object_get(o, "leader");
+	const char *instance = json_string_value(json_object_get(leader, "instance"));
+	if (instance && strcmp(instance, l->instance) != 0 &&
+	    json_get_u64(leader, "leader", "epoch", &epoch, NULL) == ERR_OK && epoch > s.epoch.v)
+		ha_outrun(l->ha);
+	json_decref(o);
+}
+
+static void ask_who_leads(struct question *q, uint64_t epoch)
+{
+	struct liveness *l = q->l;
+	char url[256];
+	if (q->http.impl)
+		return;
+	snprintf(url, sizeof(url), "%s://%s/v1/cluster/leader?after=%" PRIu64, scheme(l),
+		 q->address, epoch);
+	q->http = (struct world_http){.on_end = answered};
+	world_http_start(l->w, &q->http,
+			 &(struct world_http_spec){.method = "GET",
+						   .url = url,
+						   .reply_max = VOTE_REPLY_MAX,
+						   .timeout_ms = VOTE_TIMEOUT_MS,
+						   .tls = l->tls});
+}
+
+static void look(struct world_timer *t)
+{
+	struct liveness *l = MEM_OWNER(t, struct liveness, look);
+	struct ha_status s;
+	ha_status(l->ha, &s);
+	for (unsigned i = 0; i < l->n_questions; i++) {
+		if (s.role == HA_SUSPENDED)
+			ask_who_leads(&l->questions[i], s.epoch.v);
+		else
+			world_http_cancel(l->w, &l->questions[i].http);
+	}
+	world_timer_arm(l->w, &l->look, world_now_ms(l->w) + SUSPENDED_LOOK_MS);
+}
+
+static void forget_questions(struct liveness *l)
+{
+	for (unsigned i = 0; i < l->n_questions; i++)
+		world_http_cancel(l->w, &l->questions[i].http);
+	l->n_questions = 0;
+	world_timer_cancel(l->w, &l->look);
+}
+
+static void renew_questions(struct liveness *l, const struct ha_member *members, size_t n)
+{
+	forget_questions(l);
+	for (size_t i = 1; i < n && members[0].self && l->n_questions < SUSPECT_PEERS_MAX; i++) {
+		struct question *q = &l->questions[l->n_questions];
+		if (members[i].self || !members[i].cluster_address[0])
+			continue;
+		q->l = l;
+		snprintf(q->address, sizeof(q->address), "%s", members[i].cluster_address);
+		l->n_questions++;
+	}
+	if (!l->n_questions)
+		return;
+	l->look.fire = look;
+	world_timer_arm(l->w, &l->look, world_now_ms(l->w) + SUSPENDED_LOOK_MS);
 }
 
 /* ---- what the core wants ---- */
@@ -431,6 +519,7 @@ void liveness_members(struct liveness *l, const struct ha_member *members, size_
 		}
 	}
 	watch_these(l, members, n);
+	renew_questions(l, members, n);
 	if (n && members[0].self)
 		ev.n_members = 1; /* the others are nothing to us */
 	step(l, &ev);
@@ -454,6 +543,7 @@ void liveness_destroy(struct liveness *l)
 	if (l == NULL)
 		return;
 	world_timer_cancel(l->w, &l->wake);
+	forget_questions(l);
 	list_each_safe (struct watched, x, &l->watched, hook)
 		unwatch(x);
 	free(l);

@@ -18,7 +18,10 @@
  * It counts there for as long as it hangs. Votes that arrive here come by
  * liveness_vote() and its companions.
  *
- * Who stands first in the queue watches nobody.
+ * Who stands first in the queue watches nobody. But when it is suspended, it may be the only one
+ * that etcd is out of reach for, and another may lead meanwhile, whom its TaskManagers will not
+ * look for as long as they hear it. So it asks the others who leads after it, and gives up
+ * its candidacy when somebody does.
  *
  * Threads: the loop's. Ownership: the members are copied.
  */

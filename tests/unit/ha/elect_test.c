@@ -221,6 +221,7 @@ static struct elect_event any_event(struct play *p, enum elect_event_kind kind, 
 	case ELECT_EV_RESIGN:
 	case ELECT_EV_STEP_DOWN:
 	case ELECT_EV_REGRESSED:
+	case ELECT_EV_OUTRUN:
 	case ELECT_EVENTS:
 		break;
 	}
@@ -375,6 +376,18 @@ Test(elect, a_suspended_leader_goes_on_with_its_epoch)
 	op_ends(&p, ELECT_DONE, false);
 	cr_assert_eq(elect_role(&p.e), ELECT_ROLE_LEADING);
 	cr_assert_eq(p.e.epoch, 7);
+}
+
+Test(elect, a_suspended_leader_that_hears_of_a_later_one_begins_anew)
+{
+	struct play p;
+	lead(&p);
+	step(&p, (struct elect_event){.kind = ELECT_EV_OUTRUN});
+	cr_assert_eq(elect_role(&p.e), ELECT_ROLE_LEADING, "while it leads, etcd is what counts");
+	bring_to(&p, ELECT_SUSPENDED);
+	step(&p, (struct elect_event){.kind = ELECT_EV_OUTRUN});
+	cr_assert_eq(elect_role(&p.e), ELECT_ROLE_FOLLOWING);
+	cr_assert_eq(asked(&p), ELECT_OP_REVOKE, "to a definite answer, before another");
 }
 
 Test(elect, a_barrier_that_took_longer_than_the_lease_is_not_enough)

@@ -361,6 +361,25 @@ Test(node, a_suspended_leader_answers_and_says_why_decisions_wait)
 	end(f);
 }
 
+/* Its TaskManagers hear it, and would not look for the next one. */
+Test(node, a_leader_cut_off_from_etcd_alone_gives_way_to_the_next)
+{
+	struct fixture *f = begin(8, NULL);
+	struct member *old = await_leader(f);
+	sim_run_for(f->sim, 1000);
+	sim_cut_both(f->sim, old->name, "etcd-1");
+	sim_run_for(f->sim, 4000);
+	struct member *next = await_leader(f);
+	for (int i = 0; i < 300 && next == old; i++) {
+		sim_run_for(f->sim, 100);
+		next = await_leader(f);
+	}
+	cr_assert(next != old);
+	sim_run_for(f->sim, 500);
+	cr_assert(ne(int, jm_node_role(old->node), HA_SUSPENDED), "it keeps its TaskManagers");
+	end(f);
+}
+
 Test(node, storage_that_is_away_is_said_and_heals)
 {
 	struct fixture *f = begin(10, NULL);

@@ -86,7 +86,11 @@ void api_reply(struct jm_node *n, uint64_t token, enum errc code, const char *te
 	struct waiting *x = waiting_find(n, token);
 	if (x == NULL)
 		return; /* its client has gone */
-	if (code == ERR_OK)
+	if (code == ERR_OK && x->kind == WAIT_ACCEPT) {
+		reply_json(n->w, x->request, 202,
+			   json_pack("{s:s,s:b}", "status", "accepted", "done", 1));
+		jm_node_step_down(n);
+	} else if (code == ERR_OK)
 		answer_ok(x);
 	else if (elsewhere(code) && x->kind != WAIT_REPORTS) /* a submission has its id */
 		pass_on(n, x->request, true, x->body);
@@ -103,6 +107,7 @@ void api_not_leading(struct jm_node *n)
 			pass_on(n, x->request, true, x->body);
 			break;
 		case WAIT_CANCEL:
+		case WAIT_ACCEPT:
 			pass_on(n, x->request, true, NULL);
 			break;
 		case WAIT_REPORTS:
@@ -472,6 +477,32 @@ static void on_cluster(void *owner, struct world_request *r, const struct route_
 	reply_json(n->w, r, 200, show_cluster(n));
 }
 
+static void on_recover(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	(void)m;
+	recover_show(&n->recover, r);
+}
+
+static void on_accept(void *owner, struct world_request *r, const struct route_match *m)
+{
+	struct jm_node *n = owner;
+	struct err e = {0};
+	json_t *o = NULL;
+	bool yes = false;
+	(void)m;
+	enum errc rc = json_parse(r->body, r->body_len, &o, &e);
+	if (rc == ERR_OK)
+		rc = json_get_bool_or(o, "", "acceptStore", false, &yes, &e);
+	json_decref(o);
+	if (rc)
+		reply_err(n->w, r, &e);
+	else if (!yes)
+		reply_error(n->w, r, 400, "acceptStore: must be true; GET says what it costs");
+	else
+		recover_accept(&n->recover, r);
+}
+
 static void on_failovers(void *owner, struct world_request *r, const struct route_match *m)
 {
 	struct jm_node *n = owner;
@@ -560,6 +591,10 @@ const struct route api_routes[] = {
 	{"GET", "/v1/cluster", on_cluster, true, true, "JobManagers, who leads, etcd's health"},
 	{"POST", "/v1/cluster/resign", on_resign, false, false,
 	 "the leader hands over and queues again; 202 once it has begun"},
+	{"GET", "/v1/cluster/recover", on_recover, false, true,
+	 "has the store gone back in time, and what would accepting it cost?"},
+	{"POST", "/v1/cluster/recover", on_accept, false, false,
+	 "acceptStore: true: take the store as it is; done: false means ask again"},
 	{"GET", "/v1/cluster/failovers", on_failovers, false, true,
 	 "changes of leader, newest first: cause, moments, what was taken over"},
 	{"GET", "/metrics", on_metrics, true, true, "this JobManager's metrics, for Prometheus"},
@@ -600,7 +635,7 @@ void api_again(void *node, struct world_request *r, const char *body)
 void api_on_gone(struct world_server *s, struct world_request *r)
 {
 	struct jm_node *n = MEM_OWNER(s, struct jm_node, user);
-	if (proxy_gone(n->proxy, r))
+	if (proxy_gone(n->proxy, r) || recover_gone(&n->recover, r))
 		return;
 	list_each_safe (struct waiting, x, &n->waiting, hook) {
 		if (x->request == r) {

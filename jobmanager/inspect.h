@@ -49,6 +49,13 @@ size_t jm_view_jobs(const struct jm *jm);                                       
 void jm_view_job_at(const struct jm *jm, size_t index, struct jm_job_view *out); /* by job id */
 bool jm_view_job(const struct jm *jm, const struct job_id *job, struct jm_job_view *out);
 
+/* Why nothing is changed: the store cannot be believed. */
+struct jm_stopped_view {
+	const char *why;    /* "": it can */
+	struct epoch ahead; /* the highest epoch that somebody remembers; 0: none above ours */
+};
+void jm_view_stopped(const struct jm *jm, struct jm_stopped_view *out);
+
 const struct counts *jm_view_counts(const struct jm *jm);
 
 /* A job that is in the store and was not opened: quarantined, or its turn has not come. */

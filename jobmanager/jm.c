@@ -21,6 +21,8 @@ static const char *const event_names[] = {
 	[JM_TM_REPORTS] = "tm-reports",
 	[JM_SUBMIT] = "submit",
 	[JM_CANCEL] = "cancel",
+	[JM_AHEAD] = "ahead",
+	[JM_ACCEPT] = "accept",
 	[JM_RELEASE] = "release",
 	[JM_DECIDED] = "decided",
 	[JM_READ_DONE] = "read-done",
@@ -138,13 +140,19 @@ static void remove_gone(struct jm *jm)
 
 /* ---- the step's tools ---- */
 
+/* May decide and command. */
+static bool leads(const struct jm *jm)
+{
+	return jm->role == JM_IS_LEADING && jm->stopped[0] == '\0';
+}
+
 static struct job_env env_of(struct jm *jm, struct jm_effects *fx)
 {
 	return (struct job_env){
 		.now_ms = jm->now_ms,
 		.wall_ms = jm->wall_ms,
 		.epoch = jm->epoch,
-		.leading = jm->role == JM_IS_LEADING,
+		.leading = leads(jm),
 		.may_place = quarantine_all_opened(&jm->quarantine),
 		.cluster_id = jm->cluster_id,
 		.instance = jm->config.instance,
@@ -155,6 +163,7 @@ static struct job_env env_of(struct jm *jm, struct jm_effects *fx)
 		.cleanup = &jm->cleanup,
 		.next_token = &jm->next_token,
 		.counts = &jm->counts,
+		.stopped = jm->stopped,
 		.fx = fx,
 	};
 }
@@ -235,7 +244,7 @@ static bool open_jobs(struct jm *jm, struct jm_effects *fx)
 	struct quarantine *q = &jm->quarantine;
 	struct quarantine_doc next;
 	bool any = false;
-	if (jm->role != JM_IS_LEADING)
+	if (!leads(jm))
 		return false;
 	quarantine_run(q, jm->now_ms, jm->wall_ms, jm->config.instance, &jm->next_token, fx);
 	struct job_env env = env_of(jm, fx);
@@ -279,6 +288,8 @@ static void forget_all(struct jm *jm, struct jm_effects *fx)
 	jm->tms.next_registration = next_registration;
 	jm->done_loaded = false;
 	jm->done_token = jm->cleanup_token = 0;
+	jm->stopped[0] = '\0';
+	jm->ahead.v = jm->accepting = 0;
 	jm->epoch.v = 0;
 }
 
@@ -317,6 +328,7 @@ static void lead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx
 	jm->counts.takeover = (struct counts_takeover){.began_ms = jm->now_ms};
 	jm->cleanup.counts = &jm->counts;
 	quarantine_begin(&jm->quarantine, &start);
+	jm->epoch.v = ev->epoch.v + jm->quarantine.epoch_base;
 	counts_watch(&jm->counts, &jm->quarantine.sm);
 	say_careful(jm, fx);
 	effects_trace(fx, LOG_LEVEL_INFO, "leads with epoch %" PRIu64 ": %zu jobs to reconcile",
@@ -417,6 +429,7 @@ static bool register_tm(struct jm *jm, const struct jm_event *ev, struct jm_effe
 		return false;
 	}
 	tm->beat_ms = jm->now_ms + jm->config.beat_ms;
+	tm->forgiven = r->highest.v < jm->quarantine.accepted.v;
 	const char *unusable = tms_unusable(tm, jm->cluster_id);
 	effects_trace(fx, LOG_LEVEL_INFO, "tm=%s registered: %" PRIu32 " slots, %u attempts%s%s",
 		      tm->id, tm->slots, r->n_items, unusable[0] ? "; not used: " : "", unusable);
@@ -547,14 +560,14 @@ static void beat(struct jm *jm, struct taskmanager *tm, struct jm_effects *fx)
 	tm->beat_ms = jm->now_ms + jm->config.beat_ms;
 	struct control_command_msg m = {.kind = CONTROL_BEAT};
 	tms_send(tm, &m, jm->epoch, fx);
-	if (jm->role == JM_IS_LEADING)
+	if (leads(jm))
 		say_unknown(jm, tm, fx);
 }
 
 static bool watch_tms(struct jm *jm, struct jm_effects *fx)
 {
 	bool lost = false;
-	bool judges = jm->role == JM_IS_LEADING;
+	bool judges = leads(jm);
 	for (size_t i = jm->tms.n; i-- > 0;) {
 		struct taskmanager *tm = jm->tms.at[i];
 		if (judges && tm->state == TM_CONNECTED &&
@@ -596,6 +609,8 @@ static size_t count_jobs(const struct jm *jm, bool terminal)
 
 static const char *not_leading(const struct jm *jm)
 {
+	if (jm->stopped[0])
+		return jm->stopped;
 	return jm->role == JM_IS_SUSPENDED ? "leadership is suspended: etcd cannot be reached, so "
 					     "nothing can be decided now; tasks go on"
 					   : "this JobManager does not lead now";
@@ -605,7 +620,7 @@ static void submit(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 {
 	struct job_env env = env_of(jm, fx);
 	struct job *known = jm_find(jm, &ev->job);
-	if (jm->role != JM_IS_LEADING) {
+	if (!leads(jm)) {
 		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "%s", not_leading(jm));
 		return;
 	}
@@ -633,7 +648,7 @@ static void cancel(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 {
 	struct job_env env = env_of(jm, fx);
 	struct job *job = jm_find(jm, &ev->job);
-	if (jm->role != JM_IS_LEADING) {
+	if (!leads(jm)) {
 		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "%s", not_leading(jm));
 	} else if (quarantine_find(&jm->quarantine, &ev->job)) {
 		effects_reply(fx, ev->token, ERR_UNAVAILABLE,
@@ -652,13 +667,57 @@ static void cancel(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 static void release(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 {
 	bool known = jm_find(jm, &ev->job) || quarantine_find(&jm->quarantine, &ev->job);
-	if (jm->role != JM_IS_LEADING)
+	if (!leads(jm))
 		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "%s", not_leading(jm));
 	else if (quarantine_release(&jm->quarantine, &ev->job))
 		effects_reply(fx, ev->token, ERR_OK, "%s", "");
 	else
 		effects_reply(fx, ev->token, known ? ERR_CONFLICT : ERR_NOTFOUND, "Job %s %s",
 			      ev->job.hex, known ? "is not quarantined" : "not found");
+}
+
+/* ---- a store that went back in time ---- */
+
+static void ahead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	if (jm->role == JM_IS_FOLLOWING)
+		return;
+	if (ev->epoch.v > jm->ahead.v)
+		jm->ahead = ev->epoch;
+	if (jm->stopped[0])
+		return;
+	snprintf(jm->stopped, sizeof(jm->stopped), "%.180s: the store went back in time",
+		 ev->text ? ev->text : "something is ahead of the store");
+	effects_trace(fx, LOG_LEVEL_ERROR, "%s; nothing is changed until `weir recover`",
+		      jm->stopped);
+}
+
+/* What anybody remembers lies below the epochs to come; who has not met one of them speaks of a
+ * history that is given up. */
+static void accept(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	if (jm->role != JM_IS_LEADING || jm->accepting)
+		effects_reply(fx, ev->token, ERR_UNAVAILABLE, "this JobManager does not lead now");
+	else if (!jm->stopped[0])
+		effects_reply(fx, ev->token, ERR_CONFLICT,
+			      "nothing contradicts the store: there is nothing to accept");
+	else {
+		jm->accepting = ev->token;
+		quarantine_accept(&jm->quarantine, jm->epoch, jm->ahead, jm->config.instance,
+				  &jm->next_token, fx);
+	}
+}
+
+static void accepted(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+{
+	if (!jm->accepting)
+		return;
+	effects_reply(fx, jm->accepting, ev->code, "%s", ev->text ? ev->text : "");
+	jm->accepting = 0;
+	if (ev->code == ERR_OK)
+		effects_trace(fx, LOG_LEVEL_WARN,
+			      "the store is accepted as it is: epochs go on above %" PRIu64,
+			      jm->ahead.v > jm->epoch.v ? jm->ahead.v : jm->epoch.v);
 }
 
 /* ---- completions ---- */
@@ -671,9 +730,10 @@ static void decided(struct jm *jm, const struct jm_event *ev, struct jm_effects 
 		job_decided(job, &env, ev->code, ev->text, ev->revision);
 		job->touched = true;
 		jm->dirty = true;
-	} else if (!cleanup_decided(&jm->cleanup, ev->token, ev->code, jm->now_ms) &&
-		   !quarantine_decided(&jm->quarantine, ev->token, ev->code, ev->text, ev->revision,
-				       jm->now_ms))
+	} else if (quarantine_decided(&jm->quarantine, ev->token, ev->code, ev->text, ev->revision,
+				      jm->now_ms)) {
+		accepted(jm, ev, fx);
+	} else if (!cleanup_decided(&jm->cleanup, ev->token, ev->code, jm->now_ms))
 		effects_trace(fx, LOG_LEVEL_DEBUG, "decision %" PRIu64 " is not awaited -> ignored",
 			      ev->token);
 }
@@ -828,6 +888,12 @@ static bool take_event(struct jm *jm, const struct jm_event *ev, struct jm_effec
 	case JM_CANCEL:
 		cancel(jm, ev, fx);
 		return false;
+	case JM_AHEAD:
+		ahead(jm, ev, fx);
+		return false;
+	case JM_ACCEPT:
+		accept(jm, ev, fx);
+		return false;
 	case JM_RELEASE:
 		release(jm, ev, fx);
 		return false;
@@ -936,7 +1002,7 @@ void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 	all |= open_jobs(jm, fx);
 	reread(jm, fx);
 	advance_jobs(jm, all, fx);
-	if (jm->role == JM_IS_LEADING)
+	if (leads(jm))
 		cleanup_run(&jm->cleanup, jm->now_ms, &jm->next_token, fx);
 	note_progress(jm, fx, before);
 	assert(tms_holds(&jm->tms));
@@ -944,7 +1010,7 @@ void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 
 static uint64_t tm_wake_ms(const struct jm *jm, const struct taskmanager *tm)
 {
-	bool judges = jm->role == JM_IS_LEADING;
+	bool judges = leads(jm);
 	if (tm->state == TM_AWAY)
 		return judges ? tm->gone_ms + jm->config.reconnect_ms : UINT64_MAX;
 	uint64_t silent = judges ? tm->heard_ms + jm->config.heartbeat_timeout_ms : UINT64_MAX;
@@ -958,7 +1024,7 @@ uint64_t jm_wake_ms(const struct jm *jm)
 		uint64_t at = tm_wake_ms(jm, jm->tms.at[i]);
 		wake = at < wake ? at : wake;
 	}
-	if (jm->role == JM_IS_LEADING) {
+	if (leads(jm)) {
 		for (size_t i = 0; i < jm->n_jobs; i++) {
 			uint64_t at = job_wake_ms(jm->jobs[i], jm->config.commit_timeout_ms);
 			wake = at < wake ? at : wake;

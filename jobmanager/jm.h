@@ -73,10 +73,14 @@ enum jm_event_kind {
 	JM_TM_REPORTS, /* answered by a reply with `token`: OK, or CONFLICT (409: register again) */
 	JM_SUBMIT,     /* a validated specification; answered by a reply with `token` */
 	JM_CANCEL,     /* answered by a reply with `token` once the intent is recorded */
-	JM_RELEASE,    /* try a quarantined job again, now; answered by a reply with `token` */
-	JM_DECIDED,    /* outcome of a DECIDE effect */
-	JM_READ_DONE,  /* outcome of a READ effect */
-	JM_BLOB_DONE,  /* outcome of a BLOB_PUT or BLOB_REMOVE effect */
+	JM_AHEAD, /* something is ahead of the store, and we lead for sure: the store went back in
+	                 time; `text` says what, `epoch` is the highest one that somebody remembers */
+	JM_ACCEPT, /* take the store as it is, for good: answered by a reply with `token` once that is
+	                 recorded; the driver then lets somebody lead anew */
+	JM_RELEASE,   /* try a quarantined job again, now; answered by a reply with `token` */
+	JM_DECIDED,   /* outcome of a DECIDE effect */
+	JM_READ_DONE, /* outcome of a READ effect */
+	JM_BLOB_DONE, /* outcome of a BLOB_PUT or BLOB_REMOVE effect */
 	JM_EVENT_COUNT
 };
 
@@ -95,8 +99,8 @@ struct jm_event {
 	uint64_t token;  /* request or stream: the driver's; completions: the effect's */
 	struct job_id job;         /* submit, cancel; completions: the effect's */
 	enum errc code;            /* completions */
-	const char *text;          /* completions: the error's text, or NULL */
-	struct epoch epoch;        /* leading */
+	const char *text;          /* completions: the error's text, or NULL; ahead: what */
+	struct epoch epoch;        /* leading, ahead */
 	struct epoch before;       /* leading: of who led before; 0: nobody was seen to */
 	bool before_crashed;       /* leading: it did not hand over */
 	bool nospace;              /* leading: the store takes no new values now */

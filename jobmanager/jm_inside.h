@@ -28,6 +28,9 @@ struct jm {
 	struct tms tms;
 	struct cleanup cleanup;
 	struct quarantine quarantine;
+	char stopped[256];    /* "" or why the store cannot be believed: nothing is changed */
+	struct epoch ahead;   /* the highest epoch that anybody remembers, when stopped */
+	uint64_t accepting;   /* token of the request to accept the store; 0: none */
 	struct counts counts; /* of this process's whole life */
 	struct job **jobs;    /* owns; ascending ids; terminal ones too */
 	size_t n_jobs, jobs_capacity;

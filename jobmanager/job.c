@@ -10,7 +10,12 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-enum { READ_RETRY_MS = 1000, DECIDE_RETRY_MS = 1000, LOADED_TIMEOUT_MS = 600000 };
+enum {
+	READ_RETRY_MS = 1000,
+	DECIDE_RETRY_MS = 1000,
+	LOADED_TIMEOUT_MS = 600000,
+	STOPPED_MAX = 256
+};
 
 #define TO_LIVE                                                                                    \
 	(SM_TO(JOB_WAITING) | SM_TO(JOB_DEPLOYING) | SM_TO(JOB_RUNNING) | SM_TO(JOB_RESTARTING) |  \
@@ -419,9 +424,27 @@ void job_freeze(struct job *job, const struct job_env *env, const char *why)
 	if (job->frozen)
 		return;
 	job->frozen = true;
+	if (env->stopped[0] == '\0')
+		snprintf(env->stopped, STOPPED_MAX, "job %s: %.160s: the store went back in time",
+			 job->doc.job.hex, why);
 	snprintf(job->trouble, sizeof(job->trouble),
 		 "%.180s: the store went back in time; nothing is changed", why);
 	TRACE(job, env, LOG_LEVEL_ERROR, "%s", job->trouble);
+}
+
+/* A TaskManager knows more than the store. Either the store went back in time: nothing may be
+ * changed; or that was accepted: what it knows is given up, and numbers go on above it. */
+static void contradicts(struct job *job, const struct job_env *env, const struct taskmanager *tm,
+			struct attempt attempt, struct ckpt_id checkpoint, const char *why)
+{
+	if (!tm->forgiven) {
+		job_freeze(job, env, why);
+		return;
+	}
+	if (attempt.v > job->lost_attempt)
+		job->lost_attempt = attempt.v;
+	if (checkpoint.v > job->lost_checkpoint)
+		job->lost_checkpoint = checkpoint.v;
 }
 
 void region_fail(struct job *job, unsigned region, const struct doc_failure *failure, bool corrupt)
@@ -484,8 +507,8 @@ static void adopt_acks(struct job *job, const struct job_env *env, unsigned r, u
 		if (json_get_u64(ack, "acks", "checkpoint", &id.v, NULL) != ERR_OK)
 			continue;
 		if (id.v >= job->doc.next_checkpoint.v)
-			job_freeze(job, env,
-				   "a TaskManager holds a checkpoint that was never begun");
+			contradicts(job, env, job->regions[r].parts[i].tm, item->attempt, id,
+				    "a TaskManager holds a checkpoint that was never begun");
 		else
 			ckpt_ack(&job->ckpt, &job->doc, id, r, item->attempt, job_flat(job, r, i),
 				 job->regions[r].parts[i].tm->id, json_object_get(ack, "object"),
@@ -511,11 +534,14 @@ static void adopt_item(struct job *job, const struct job_env *env, unsigned r, u
 	part->state = states_of[item->state];
 	part->at_end = item->at_end;
 	part->told_complete = item->completed;
-	if (item->committed.v > part->committed.v)
+	if (item->committed.v > part->committed.v && item->committed.v <= newest_value(job))
 		part->committed = item->committed;
 	snprintf(part->address, sizeof(part->address), "%s", item->address);
 	if (item->completed.v > newest_value(job) || item->committed.v > newest_value(job))
-		job_freeze(job, env, "a TaskManager knows a newer completed checkpoint");
+		contradicts(job, env, part->tm, item->attempt,
+			    item->completed.v > item->committed.v ? item->completed
+								  : item->committed,
+			    "a TaskManager knows a newer completed checkpoint");
 	if (part->state == PART_FAILED)
 		item_failed(job, env, r, part->tm, item);
 	else if (part->state == PART_ENDED)
@@ -569,7 +595,8 @@ void job_leftovers(struct job *job, const struct job_env *env, struct taskmanage
 		if (job_terminal(job) || (known && item->attempt.v < recorded))
 			add_leftover(job, tm, item->region, item->attempt);
 		else if (!known || item->attempt.v > recorded)
-			job_freeze(job, env, "a TaskManager runs an attempt that is not recorded");
+			contradicts(job, env, tm, item->attempt, item->completed,
+				    "a TaskManager runs an attempt that is not recorded");
 	}
 }
 
@@ -639,7 +666,8 @@ static void report_part(struct job *job, const struct job_env *env, struct taskm
 		break;
 	case CONTROL_REPORT_ACK:
 		if (m->checkpoint.v >= job->doc.next_checkpoint.v)
-			job_freeze(job, env, "a TaskManager acknowledged a checkpoint never begun");
+			contradicts(job, env, tm, m->attempt, m->checkpoint,
+				    "a TaskManager acknowledged a checkpoint never begun");
 		else if (!ckpt_ack(&job->ckpt, &job->doc, m->checkpoint, m->region, m->attempt,
 				   job_flat(job, m->region, i), tm->id, m->object, env->wall_ms))
 			TRACE(job, env, LOG_LEVEL_DEBUG,
@@ -654,8 +682,8 @@ static void report_part(struct job *job, const struct job_env *env, struct taskm
 		break;
 	case CONTROL_REPORT_COMMITTED:
 		if (m->checkpoint.v > newest_value(job))
-			job_freeze(job, env,
-				   "a TaskManager committed a checkpoint never completed");
+			contradicts(job, env, tm, m->attempt, m->checkpoint,
+				    "a TaskManager committed a checkpoint never completed");
 		else if (m->checkpoint.v > part->committed.v)
 			part->committed = m->checkpoint;
 		break;
@@ -694,8 +722,8 @@ void job_report(struct job *job, const struct job_env *env, struct taskmanager *
 		return;
 	if (m->attempt.v > job->doc.regions[m->region].attempt.v) {
 		if (!job_terminal(job))
-			job_freeze(job, env,
-				   "a TaskManager reports an attempt that is not recorded");
+			contradicts(job, env, tm, m->attempt, (struct ckpt_id){0},
+				    "a TaskManager reports an attempt that is not recorded");
 		return;
 	}
 	struct job_region *region = &job->regions[m->region];
@@ -838,6 +866,14 @@ static void renew_region(struct job *job, const struct job_env *env, const struc
 	region->n_next = 0;
 }
 
+/* What still runs of a history that was given up. */
+static void end_lost_attempts(struct job *job, const struct job_env *env)
+{
+	for (size_t i = 0; i < env->tms->n; i++)
+		if (env->tms->at[i]->state == TM_CONNECTED && env->tms->at[i]->forgiven)
+			job_leftovers(job, env, env->tms->at[i]);
+}
+
 static void abort_given_up(struct job *job, const struct job_env *env, const struct doc *before)
 {
 	for (unsigned i = 0; i < before->n_flights && env->leading; i++)
@@ -877,6 +913,8 @@ static void recorded(struct job *job, const struct job_env *env, uint64_t revisi
 		renew_region(job, env, &before, r);
 		narrate_region(job, env, &before, r);
 	}
+	if (job->lost_attempt)
+		end_lost_attempts(job, env);
 	mark_sinks(job);
 	narrate_checkpoints(job, env, &before);
 	abort_given_up(job, env, &before);
@@ -909,6 +947,8 @@ static void refused(struct job *job, const struct job_env *env, enum errc code, 
 	}
 	if (code == ERR_CONFLICT)
 		job_freeze(job, env, "its document is not the one that this leader wrote");
+	else if (code == ERR_CORRUPT)
+		job_freeze(job, env, "the store says so");
 	else if (code != ERR_FENCED)
 		TRACE(job, env, LOG_LEVEL_WARN, "a decision was refused: %.300s -> again later",
 		      text);

@@ -146,6 +146,8 @@ struct job {
 	uint64_t grace_until_ms;    /* RECONCILING at most until then; 0: not reconciling */
 	struct job_region *regions; /* owns; as many as the document has */
 	struct ckpt ckpt;
+	uint32_t lost_attempt;    /* highest seen of a history that the store has lost; 0: none */
+	uint64_t lost_checkpoint; /* likewise */
 	struct ckpt_id inherited; /* checkpoints below were begun by another leader; 0: none */
 	bool cancel_wanted;
 	bool fatal; /* no restart follows; `fatal_failure` says why */
@@ -177,6 +179,7 @@ struct job_env {
 	struct cleanup *cleanup;
 	uint64_t *next_token;
 	struct counts *counts;
+	char *stopped; /* of the brain, 256 bytes: a contradiction stops everything */
 	struct jm_effects *fx;
 };
 

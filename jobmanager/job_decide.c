@@ -108,6 +108,37 @@ static bool draft_failures(struct job *job, struct doc *draft, int64_t wall_ms)
 	return changed;
 }
 
+/* A history that the store has lost, and that is given up: all attempts and ids go on above it. */
+static bool draft_lost(struct job *job, struct doc *draft, int64_t wall_ms)
+{
+	bool changed = false;
+	for (unsigned r = 0; r < draft->n_regions; r++) {
+		if (draft->regions[r].attempt.v > job->lost_attempt || !job->lost_attempt)
+			continue;
+		struct doc_failure f = {.wall_ms = wall_ms,
+					.region = r,
+					.attempt = job->lost_attempt,
+					.vertex = -1,
+					.subtask = -1,
+					.external = true};
+		snprintf(f.text, sizeof(f.text),
+			 "a restored store was accepted: attempt %" PRIu32
+			 " and checkpoint %" PRIu64 " are given up",
+			 job->lost_attempt, job->lost_checkpoint);
+		doc_add_failure(draft, &f);
+		draft->regions[r].attempt.v = job->lost_attempt;
+		doc_next_attempt(draft, r);
+		draft->restarts++;
+		set_delay(&draft->regions[r], EXTERNAL_DELAY_MS, wall_ms);
+		changed = true;
+	}
+	if (draft->next_checkpoint.v <= job->lost_checkpoint) {
+		draft->next_checkpoint.v = job->lost_checkpoint + 1;
+		changed = true;
+	}
+	return changed;
+}
+
 /* All regions begin again, and that counts once. */
 static void fail_all(struct job *job, const struct doc_failure *failure)
 {
@@ -569,6 +600,7 @@ static bool draft_all(struct job *job, const struct job_env *env, struct doc *dr
 				       env->epoch.v, env->wall_ms, &job->drops);
 	if (draft->desired == DOC_RUN && !job->cancel_wanted) {
 		judge_checkpoints(job, env->wall_ms);
+		changed |= draft_lost(job, draft, env->wall_ms);
 		changed |= draft_failures(job, draft, env->wall_ms);
 		changed |= ckpt_draft_stale(draft, false, "a region was restarted", env->wall_ms,
 					    &job->drops);

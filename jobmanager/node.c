@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "jobmanager/moments.h"
 #include "jobmanager/node_inside.h"
+#include "jobmanager/quarantine.h"
 
 enum {
 	CLUSTER_FORMAT = 1,
@@ -345,13 +346,21 @@ static bool crashed(enum ha_cause cause)
 	return false;
 }
 
+static uint64_t base_in(const struct jm_doc *docs, size_t n_docs)
+{
+	for (size_t i = 0; i < n_docs; i++)
+		if (strcmp(docs[i].key, QUARANTINE_KEY) == 0)
+			return quarantine_epoch_base(docs[i].value, docs[i].len);
+	return 0;
+}
+
 static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 {
 	const struct ha_takeover *story = ha_takeover(n->ha);
 	struct ha_status s;
 	ha_status(n->ha, &s);
 	struct jm_event ev = {.kind = JM_LEADING,
-			      .epoch = n->epoch,
+			      .epoch = {n->raw_epoch},
 			      .before = story->before,
 			      .before_crashed = crashed(story->cause),
 			      .nospace = s.nospace,
@@ -359,6 +368,8 @@ static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 			      .docs = docs,
 			      .n_docs = n_docs};
 	world_kill_point(n->w, "leader-barrier-read");
+	n->epoch_base = base_in(docs, n_docs);
+	n->epoch.v = n->raw_epoch + n->epoch_base;
 	n->told = true;
 	node_step(n, &ev);
 	if (n->role == HA_SUSPENDED) {
@@ -368,6 +379,7 @@ static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 	put_cookie(n);
 	leader_changed(n);
 	history_lead(&n->history);
+	recover_lead(&n->recover);
 }
 
 static void drop_docs(struct jm_node *n)
@@ -512,7 +524,7 @@ static void note_leader(struct jm_node *n)
 		memcpy(l.instance, m->instance, sizeof(l.instance));
 		memcpy(l.user_address, m->user_address, sizeof(l.user_address));
 		memcpy(l.cluster_address, m->cluster_address, sizeof(l.cluster_address));
-		l.epoch = m->create_revision;
+		l.epoch = m->create_revision + n->epoch_base;
 	}
 	n->leader = l;
 	if (l.self)
@@ -535,6 +547,7 @@ static void not_leading(struct jm_node *n)
 		node_step(n, &ev);
 	n->told = false;
 	history_follow(&n->history);
+	recover_follow(&n->recover);
 	n->cookie_done = false;
 	streams_close_all(n, false);
 	proxy_leader(n->proxy, NULL, 0); /* or it would hand back at once what is passed on now */
@@ -561,7 +574,8 @@ static void on_role(struct ha_listener *l, enum ha_role role, struct epoch epoch
 	world_log(n->w, LOG_LEVEL_INFO, "role=%s epoch=%" PRIu64 " docs=%zu", ha_role_name(role),
 		  epoch.v, n_docs);
 	n->role = role;
-	n->epoch = epoch;
+	n->raw_epoch = epoch.v;
+	n->epoch.v = epoch.v ? epoch.v + n->epoch_base : 0;
 	switch (role) {
 	case HA_STARTING:
 	case HA_FOLLOWING:
@@ -586,6 +600,7 @@ static void on_members(struct ha_listener *l, const struct ha_member *members, s
 	struct jm_node *n = MEM_OWNER(l, struct jm_node, listener);
 	if (n->liveness)
 		liveness_members(n->liveness, members, n_members);
+	recover_members(&n->recover);
 	leader_changed(n);
 }
 
@@ -639,6 +654,7 @@ struct jm_node *jm_node_create(struct world *w, const struct jm_node_config *con
 	list_init(&n->waiting);
 	list_init(&n->streams);
 	list_init(&n->probes);
+	list_init(&n->looks);
 	list_init(&n->held);
 	if (listen_both(n, e)) {
 		free(n);
@@ -653,6 +669,7 @@ struct jm_node *jm_node_create(struct world *w, const struct jm_node_config *con
 	n->proxy = proxy_create(w, config->ha.id, NULL);
 	n->jm = jm_create(&n->config.jm);
 	history_init(&n->history, n);
+	recover_init(&n->recover, n);
 	n->listener = (struct ha_listener){.on_role = on_role, .on_members = on_members};
 	n->ha = ha_create(w, &n->config.ha, &n->listener);
 	if (!config->no_liveness)
@@ -670,6 +687,45 @@ static void drop_under_way(struct jm_node *n)
 	}
 }
 
+void node_epoch_base(struct jm_node *n, uint64_t base)
+{
+	if (n->epoch_base == base)
+		return;
+	n->epoch_base = base;
+	leader_changed(n);
+}
+
+static void forget_under_way(struct jm_node *n)
+{
+	drop_under_way(n);
+	list_each_safe (struct under_way, u, &n->jobs_under_way, hook)
+		forget(u);
+	if (n->cluster_read.impl != NULL)
+		ha_get_cancel(n->ha, &n->cluster_read);
+	n->cluster_read.impl = NULL;
+	n->cluster_txn.impl = NULL; /* forgotten with ha */
+	free(n->cluster_value);
+	n->cluster_value = NULL;
+}
+
+void node_begin_anew(struct jm_node *n)
+{
+	liveness_destroy(n->liveness);
+	n->liveness = NULL;
+	n->role = HA_STARTING;
+	not_leading(n);
+	forget_under_way(n);
+	history_fini(&n->history);
+	recover_fini(&n->recover);
+	ha_destroy(n->ha);
+	n->epoch.v = n->raw_epoch = 0;
+	history_init(&n->history, n);
+	recover_init(&n->recover, n);
+	n->ha = ha_create(n->w, &n->config.ha, &n->listener);
+	n->liveness = n->config.no_liveness ? NULL : liveness_create(n->w, n->ha, NULL);
+	leader_changed(n);
+}
+
 void jm_node_destroy(struct jm_node *n)
 {
 	if (n == NULL)
@@ -685,6 +741,7 @@ void jm_node_destroy(struct jm_node *n)
 	if (n->cookie.impl != NULL)
 		n->blobs->cancel(n->blobs, &n->cookie);
 	history_fini(&n->history);
+	recover_fini(&n->recover);
 	api_fini(n);
 	probe_fini(n);
 	streams_fini(n);

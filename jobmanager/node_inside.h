@@ -11,12 +11,13 @@
 #include "jobmanager/history.h"
 #include "jobmanager/liveness.h"
 #include "jobmanager/node.h"
+#include "jobmanager/recover.h"
 #include "rest/proxy.h"
 #include "rest/router.h"
 
 enum { ADDRESS_BYTES = 128, HOLD_MS = 5000, PULSE_MS = 100 };
 
-enum wait_kind { WAIT_SUBMIT, WAIT_CANCEL, WAIT_REPORTS, WAIT_BARRIER, WAIT_OPENED };
+enum wait_kind { WAIT_SUBMIT, WAIT_CANCEL, WAIT_REPORTS, WAIT_BARRIER, WAIT_OPENED, WAIT_ACCEPT };
 
 /* A request that waits for the brain, or for a barrier. Embedded nowhere: heap, one list. */
 struct waiting {
@@ -65,7 +66,9 @@ struct jm_node {
 	struct ha *ha;
 	struct ha_listener listener;
 	enum ha_role role;
-	struct epoch epoch;
+	struct epoch epoch;   /* ours as leader, with the base; 0: not leading */
+	uint64_t raw_epoch;   /* without */
+	uint64_t epoch_base;  /* added to every epoch since a restored store was accepted; else 0 */
 	bool told;            /* the brain was told that it leads */
 	struct leader leader; /* as last seen */
 
@@ -84,6 +87,8 @@ struct jm_node {
 	size_t n_docs;
 
 	struct history history;
+	struct recover recover;
+	struct list looks; /* struct look of recover.c */
 
 	struct jm *jm;
 	bool stepping;
@@ -114,6 +119,10 @@ struct jm_node {
 /* node.c */
 void node_step(struct jm_node *n, struct jm_event *ev);
 bool node_leads(const struct jm_node *n); /* and the brain knows it; SUSPENDED counts */
+
+void node_epoch_base(struct jm_node *n, uint64_t base); /* a standby learnt it */
+/* Forget all that was seen of the store, and queue again. Not from within a callback of ha. */
+void node_begin_anew(struct jm_node *n);
 
 /* probe.c */
 /* Does anybody listen at `address`? Refused: JM_TM_DEAD with this token. Else nothing comes. */

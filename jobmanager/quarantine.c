@@ -137,7 +137,20 @@ static void read_document(struct quarantine *q, const struct jm_doc *doc)
 	if (json_get_text_or(o, "", "opening", "", &opening, NULL) == ERR_OK && opening[0] &&
 	    job_id_parse(opening, &q->opening, NULL) != ERR_OK)
 		q->opening = (struct job_id){""};
+	if (json_get_u64(o, "", "epochBase", &q->epoch_base, NULL) != ERR_OK)
+		q->epoch_base = 0;
+	if (json_get_u64(o, "", "accepted", &q->accepted.v, NULL) != ERR_OK)
+		q->accepted.v = 0;
 	json_decref(o);
+}
+
+uint64_t quarantine_epoch_base(const char *value, size_t len)
+{
+	struct quarantine q;
+	const struct jm_doc doc = {.key = QUARANTINE_KEY, .value = value, .len = len};
+	quarantine_init(&q);
+	read_document(&q, &doc);
+	return q.epoch_base;
 }
 
 static char *write_document(const struct quarantine *q, const char *instance, uint64_t token)
@@ -157,6 +170,10 @@ static char *write_document(const struct quarantine *q, const char *instance, ui
 						(json_int_t)q->marks[i].held_wall_ms));
 	json_t *o = json_pack("{s:i, s:s, s:o, s:s, s:o}", "format", 1, "tag", tag, "leaders",
 			      leaders, "opening", q->opening.hex, "marks", marks);
+	if (q->epoch_base) {
+		json_object_set_new(o, "epochBase", json_integer((json_int_t)q->epoch_base));
+		json_object_set_new(o, "accepted", json_integer((json_int_t)q->accepted.v));
+	}
 	char *text = json_text(o);
 	json_decref(o);
 	return text;
@@ -366,6 +383,15 @@ static void write(struct quarantine *q, const char *instance, uint64_t *next_tok
 	decide->revision = q->revision;
 	snprintf(decide->key, sizeof(decide->key), "%s", QUARANTINE_KEY);
 	effects_op(decide, QUARANTINE_KEY, write_document(q, instance, q->token));
+}
+
+void quarantine_accept(struct quarantine *q, struct epoch epoch, struct epoch ahead,
+		       const char *instance, uint64_t *next_token, struct jm_effects *fx)
+{
+	uint64_t raw = epoch.v - q->epoch_base, top = ahead.v > epoch.v ? ahead.v : epoch.v;
+	q->epoch_base = top + 1 - raw;
+	q->accepted.v = top + 1;
+	write(q, instance, next_token, fx);
 }
 
 static void set_mark(struct quarantine *q)

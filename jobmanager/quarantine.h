@@ -87,6 +87,9 @@ struct quarantine_doc { /* of a job that is not opened yet */
 
 struct quarantine {
 	/* recorded */
+	uint64_t epoch_base; /* added to every epoch: raised when a restored store was accepted */
+	struct epoch
+		accepted; /* TaskManagers that have not met this epoch speak of a lost history */
 	unsigned n_leaders;
 	struct quarantine_leader leaders[QUARANTINE_LEADERS]; /* oldest first; the last is ours */
 	struct job_id opening;                                /* "": no mark is set */
@@ -124,6 +127,12 @@ void quarantine_begin(struct quarantine *q, const struct quarantine_start *start
 /* Emit the write that is due. */
 void quarantine_run(struct quarantine *q, uint64_t now_ms, int64_t wall_ms, const char *instance,
 		    uint64_t *next_token, struct jm_effects *fx);
+/* Record at once that the store is accepted as it is: epochs go on above `ahead` and `epoch` (which
+ * has the present base in it). */
+void quarantine_accept(struct quarantine *q, struct epoch epoch, struct epoch ahead,
+		       const char *instance, uint64_t *next_token, struct jm_effects *fx);
+/* What run/_cluster says; 0: nothing. */
+uint64_t quarantine_epoch_base(const char *value, size_t len);
 /* The outcome of a write; false: not ours. */
 bool quarantine_decided(struct quarantine *q, uint64_t token, enum errc code, const char *text,
 			uint64_t revision, uint64_t now_ms);

@@ -24,7 +24,11 @@ static const char *why_waiting(const struct jm_node *n, char *out, size_t size)
 	struct ha_status s;
 	ha_status(n->ha, &s);
 	out[0] = '\0';
-	if (s.regressed)
+	struct jm_stopped_view stopped;
+	jm_view_stopped(n->jm, &stopped);
+	if (stopped.why[0])
+		snprintf(out, size, "%.200s; nothing is changed until `weir recover`", stopped.why);
+	else if (s.regressed)
 		snprintf(out, size,
 			 "etcd went back in time: nothing is changed until `weir recover`");
 	else if (n->role == HA_SUSPENDED)
@@ -455,7 +459,8 @@ json_t *show_cluster(const struct jm_node *n)
 						  .pid = m->pid,
 						  .start_ms = m->start_wall_ms,
 						  .revision = m->create_revision,
-						  .leader = m->create_revision == n->leader.epoch,
+						  .leader = m->create_revision + n->epoch_base ==
+							    n->leader.epoch,
 						  .self = m->self};
 	}
 	const struct view_cluster c = {.cluster = n->config.ha.cluster,

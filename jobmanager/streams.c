@@ -79,6 +79,7 @@ static void on_leader(void *owner, struct world_request *r, const struct route_m
 		reply_error(n->w, r, 400, "after: must be an epoch");
 		return;
 	}
+	recover_asked_above(&n->recover, after);
 	if (n->leader.epoch > after) {
 		tell_leader(n, r, true);
 		return;

@@ -52,7 +52,8 @@ struct taskmanager {
 	char rest_host[64];
 	char cookie[ID_TEXT];
 	int64_t pid;
-	bool doubted; /* was called dead, and lives: a refused connection proves nothing here */
+	bool forgiven; /* it speaks of a history that was given up: no contradiction */
+	bool doubted;  /* was called dead, and lives: a refused connection proves nothing here */
 	unsigned n_items, items_capacity;
 	struct control_item *items; /* owns; without acks and subtasks */
 };

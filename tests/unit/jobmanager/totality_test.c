@@ -174,6 +174,7 @@ static void give(struct bench *b, enum jm_event_kind kind)
 	case JM_SUBMIT:
 	case JM_CANCEL:
 	case JM_RELEASE:
+	case JM_ACCEPT:
 		request(b, kind);
 		break;
 	case JM_DECIDED:
@@ -191,6 +192,7 @@ static void give(struct bench *b, enum jm_event_kind kind)
 	case JM_FOLLOWING:
 	case JM_TM_GONE:
 	case JM_TM_DEAD:
+	case JM_AHEAD:
 	case JM_EVENT_COUNT:
 		step(b, &plain);
 		break;

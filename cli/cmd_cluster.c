@@ -7,6 +7,8 @@
 #include "cli/client.h"
 #include "cli/table.h"
 
+enum { RECOVER_TRIES = 60, RECOVER_CALM = 4, RECOVER_PAUSE_MS = 1000 };
+
 static int taskmanagers(struct cli *c)
 {
 	struct err e = {0};
@@ -106,7 +108,7 @@ static int release(struct cli *c)
 	return CLI_OK;
 }
 
-/* Asked once: a second leader must not go because the first one's answer was lost. */
+/* Whoever leads now. */
 static int resign(struct cli *c)
 {
 	struct err e = {0};
@@ -122,6 +124,92 @@ static int resign(struct cli *c)
 	json_decref(answer);
 	return CLI_OK;
 }
+
+/* ---- recover ---- */
+
+static void print_numbers(const json_t *o, char out[TABLE_CELL_MAX])
+{
+	if (json_is_object(o))
+		snprintf(out, TABLE_CELL_MAX, "attempt %" PRId64 ", ckpt %" PRId64,
+			 table_integer(o, "attempt", 0), table_integer(o, "checkpoint", 0));
+	else
+		snprintf(out, TABLE_CELL_MAX, "-");
+}
+
+static void print_cost(const json_t *page)
+{
+	const json_t *job;
+	size_t i;
+	struct table t = {0};
+	char store[TABLE_CELL_MAX], known[TABLE_CELL_MAX];
+	printf("%s\n", table_text(page, "why"));
+	printf("Nothing is changed meanwhile; tasks go on. Accepting the store as it is costs:\n");
+	table_row(&t, "JOB", "NAME", "THE STORE SAYS", "KNOWN", "COST", NULL);
+	json_array_foreach (json_object_get(page, "jobs"), i, job) {
+		print_numbers(json_object_get(job, "store"), store);
+		print_numbers(json_object_get(job, "known"), known);
+		table_row(&t, table_text(job, "job"), table_text(job, "name"), store, known,
+			  table_text(job, "cost"), NULL);
+	}
+	table_print(&t);
+	printf("Jobs that began after the backup are lost; those that ended after it run again.\n");
+}
+
+/* True: over. What is not done yet is asked for again by the caller. */
+static bool accept_once(struct cli *c)
+{
+	struct err e = {0};
+	json_t *page = NULL, *answer = NULL, *body = json_pack("{s:b}", "acceptStore", 1);
+	bool over = false;
+	if (client_call(c->client, "GET", "/v1/cluster/recover", NULL, &page, &e) == ERR_OK) {
+		over = !json_is_true(json_object_get(page, "needed"));
+		if (!over && client_call(c->client, "POST", "/v1/cluster/recover", body, &answer,
+					 &e) == ERR_OK)
+			printf("%s: %s\n", table_text(page, "leader"),
+			       table_text(answer, "status"));
+	}
+	json_decref(page);
+	json_decref(answer);
+	json_decref(body);
+	return over;
+}
+
+static int recover(struct cli *c)
+{
+	struct err e = {0};
+	json_t *page;
+	if (client_call(c->client, "GET", "/v1/cluster/recover", NULL, &page, &e))
+		return cli_fail(&e);
+	if (c->json) {
+		cli_print_json(page);
+		return CLI_OK;
+	}
+	bool needed = json_is_true(json_object_get(page, "needed"));
+	if (needed)
+		print_cost(page);
+	else
+		puts("nothing contradicts the store: there is nothing to recover from");
+	json_decref(page);
+	if (!needed || !options_bool(c->options, "acceptStore"))
+		return CLI_OK;
+	for (int calm = 0, tries = 0; tries < RECOVER_TRIES; tries++) {
+		calm = accept_once(c) ? calm + 1 : 0;
+		if (calm == RECOVER_CALM) {
+			puts("accepted: jobs go on from what the store says");
+			return CLI_OK;
+		}
+		client_pause(c->client, RECOVER_PAUSE_MS);
+	}
+	fputs("the JobManagers still contradict the store\n", stderr);
+	return CLI_FAILED;
+}
+
+static const struct option recover_options[] = {{.key = "acceptStore",
+						 .flag = "--accept-store",
+						 .type = OPTION_BOOL,
+						 .fallback = "false",
+						 .help = "take the store as it is, for good"},
+						{.key = NULL}};
 
 static const struct option leader_options[] = {
 	{.key = "history",
@@ -185,6 +273,16 @@ const struct command cluster_commands[] = {
 		 "  weir leader --history\n"
 		 "  weir leader resign\n"
 		 "  weir leader --json | jq -r .leader.id\n"},
+	{.name = "recover",
+	 .args = "",
+	 .summary = "after etcd was restored from a backup: what it costs, and accept it",
+	 .run = recover,
+	 .options = recover_options,
+	 .help = "A store that went back in time contradicts what JobManagers, TaskManagers or "
+		 "checkpoint\nstorage remember. Then nothing is changed until somebody accepts it. "
+		 "Says first what that costs.\n\n"
+		 "  weir recover\n"
+		 "  weir recover --accept-store\n"},
 	{.name = "release",
 	 .args = "JOB",
 	 .args_min = 1,

@@ -628,6 +628,12 @@ static void submit(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 		job_submitted_again(known, &env, ev->token, ev->spec);
 		return;
 	}
+	/* Created again, it would stand in the way of the one that is there. */
+	if (quarantine_find(&jm->quarantine, &ev->job)) {
+		effects_reply(fx, ev->token, ERR_UNAVAILABLE,
+			      "job %s exists, and is not opened yet", ev->job.hex);
+		return;
+	}
 	if (count_jobs(jm, false) >= LIMIT_JOBS) {
 		effects_reply(fx, ev->token, ERR_LIMIT, "there are %d jobs already", LIMIT_JOBS);
 		return;

@@ -82,23 +82,24 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
-/* Nothing of it is wanted any more; asked to leave they would wait for the store, which is not
- * served while this process waits for them. */
-static void kill_users_of_store(const struct local_cluster *l)
+/* Nothing of it is wanted any more. Asked to leave, they would wait for each other, and for the
+ * store, which is not served while this process waits for them. */
+static void kill_all(const struct local_cluster *l)
 {
-	json_t *entry;
-	size_t i;
-	json_array_foreach (local_cluster_entries(l, LOCAL_JOBMANAGER), i, entry)
-		local_entry_signal(entry, SIGKILL);
-	json_array_foreach (local_cluster_entries(l, LOCAL_TASKMANAGER), i, entry)
-		local_entry_signal(entry, SIGKILL);
+	static const enum local_kind kinds[] = {LOCAL_JOBMANAGER, LOCAL_TASKMANAGER, LOCAL_ETCD};
+	for (unsigned k = 0; k < 3; k++) {
+		json_t *entry;
+		size_t i;
+		json_array_foreach (local_cluster_entries(l, kinds[k]), i, entry)
+			local_entry_signal(entry, SIGKILL);
+	}
 }
 
 void drill_cluster_stop(struct drill_cluster *k, bool keep)
 {
 	struct local_cluster *l;
 	if (k->dir[0] && local_cluster_open(k->dir, &l, NULL) == ERR_OK) {
-		kill_users_of_store(l);
+		kill_all(l);
 		(void)local_cluster_stop(l);
 		local_cluster_close(l);
 	}

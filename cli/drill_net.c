@@ -77,6 +77,7 @@ static enum errc make_bridge(struct err *e)
 	rc = rc ? rc : run(e, "ip link add weir0 type bridge");
 	rc = rc ? rc : run(e, "sysctl -qw net.ipv4.conf.all.route_localnet=1");
 	rc = rc ? rc : run(e, "ip addr add 127.77.0.1/24 dev weir0");
+	rc = rc ? rc : run(e, "ip addr add 127.77.0.2/24 dev weir0");
 	return rc ? rc : run(e, "ip link set weir0 up");
 }
 

@@ -2,9 +2,9 @@
  * drill_net - JobManagers in network namespaces of their own, so that they can
  * be cut off.
  *
- *   here: bridge 127.77.0.1 -+- namespace NAME-1: 127.77.0.11
- *   (etcd, TaskManagers,     +- namespace NAME-2: 127.77.0.12
- *    this process)           +- ...
+ *   here: bridge 127.77.0.1   -+- namespace NAME-1: 127.77.0.11
+ *   (TaskManagers, this        +- namespace NAME-2: 127.77.0.12
+ *    process) and .2 (etcd)    +- ...
  *
  * "Here" is a namespace too: drill_net_enter() moves this process into a fresh
  * one without a name, with its children to come; it is gone when they are. The

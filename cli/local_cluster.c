@@ -306,7 +306,7 @@ static void plan_jobmanager(struct local_cluster *l, const struct local_plan *pl
 static void plan_entries(struct local_cluster *l, const struct local_plan *plan,
 			 const unsigned *ports)
 {
-	const char *host = plan->net ? "127.77.0.1" : "127.0.0.1";
+	const char *host = plan->net ? "127.77.0.2" : "127.0.0.1";
 	for (unsigned i = 0; i < plan->etcd; i++) {
 		json_t *entry = add_entry(l, LOCAL_ETCD, "etcd", i + 1);
 		set_address(entry, "address", host, *ports++);

@@ -28,7 +28,7 @@ struct local_plan {
 	unsigned port;       /* of the first JobManager's REST API; 0: any free one */
 	bool temporary;      /* the directory is removed by stop */
 	const char *net; /* NULL: loopback. Else jm-<i> runs in the network namespace "<net>-<i>"
-	                        on 127.77.0.<10+i>, and etcd here on 127.77.0.1 (cli/drill_net.h) */
+	                        on 127.77.0.<10+i>, and etcd here on 127.77.0.2 (cli/drill_net.h) */
 };
 
 enum local_kind { LOCAL_ETCD, LOCAL_JOBMANAGER, LOCAL_TASKMANAGER };

@@ -50,7 +50,7 @@ def alive(pid):
 
 class Cluster:
     def __init__(self, bin_dir, etcd=1, jobmanagers=3, taskmanagers=2, slots=4, storage=None,
-                 env=None, cwd=None, directory=None):
+                 env=None, cwd=None, directory=None, net=None):
         self.bin = os.path.abspath(bin_dir)
         self.dir = directory or tempfile.mkdtemp(prefix="weir-drill-")
         self.root = cwd or os.path.join(self.dir, "files")
@@ -64,6 +64,8 @@ class Cluster:
                 "--detach", "--json"]
         if storage:
             args += ["--storage", storage]
+        if net:
+            args += ["--net", net]
         self.info = json.loads(self.weir(*args, timeout=90))
 
     def weir(self, *args, timeout=60, check=True):

@@ -37,10 +37,10 @@ model: ## let spin search the protocol's model, and show that each rule carries 
 	@tools/setup build test
 	@model/run
 
-bench: ## measure this machine (see docs/benchmarks.md)
+bench: ## measure this machine (see docs/benchmarks.md; BENCH=--quick)
 	@tools/setup build demo
 	@tools/build release
-	@bench/run --bin build/release/bin
+	@bench/run --bin build/release/bin $(BENCH)
 
 bench-failover: ## how long nobody leads when leaders are killed, stopped, cut off (KILLS=200)
 	@tools/setup build test demo

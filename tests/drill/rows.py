@@ -467,4 +467,4 @@ def _(run):
     p = subprocess.run([os.path.join(run.here, "flat"), "--bin", run.bin, "--changes",
                         str(run.scaled(500))], stdout=subprocess.PIPE, text=True, check=False)
     lines = p.stdout.strip().splitlines()
-    return Result("; ".join(lines[-7:-1]) if lines else "nothing was said", p.returncode == 0)
+    return Result("; ".join(lines[-8:-1]) if lines else "nothing was said", p.returncode == 0)

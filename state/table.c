@@ -377,8 +377,8 @@ static bool insert(struct table *t, struct segment *s, uint64_t hash, const stru
 	return true;
 }
 
-/* The place of a key, made if absent; one that was there is not saved yet. False: the table had to be
- * rearranged and may not yet. */
+/* The place of a key, made if absent; one that was there is not saved yet. False: the table had to
+ * be rearranged and may not yet. */
 static ALWAYS_INLINE bool upsert(struct table *t, uint64_t hash, const struct head *key,
 				 bool may_rearrange, struct place *out, bool *created,
 				 const bool key_bytes)

@@ -60,13 +60,47 @@ struct owner {
 	uint32_t region;
 };
 
+static bool skip(const char **at, const char *word)
+{
+	if (!text_starts(*at, word))
+		return false;
+	*at += strlen(word);
+	return true;
+}
+
+/* Bytes of `set` up to `end`, which is passed, too. */
+static bool token(const char **at, const char *set, char end, char *out, size_t size)
+{
+	size_t n = strspn(*at, set);
+
+	if (n == 0 || n >= size || (*at)[n] != end)
+		return false;
+	memcpy(out, *at, n);
+	out[n] = '\0';
+	*at += n + 1;
+	return true;
+}
+
+static bool number(const char **at, char end, uint64_t *out)
+{
+	char digits[24];
+
+	return token(at, "0123456789", end, digits, sizeof(digits)) &&
+	       text_u64(digits, out, NULL) == ERR_OK;
+}
+
+/* jobs!JOB!chk-ID!REGION-... */
 static bool owner_of(const char *file, struct owner *out)
 {
-	int end = 0;
+	uint64_t region;
 
-	return sscanf(file, "jobs!%32[0-9a-f]!chk-%" SCNu64 "!%" SCNu32 "-%n", out->job,
-		      &out->checkpoint, &out->region, &end) == 3 &&
-	       end > 0;
+	if (!skip(&file, "jobs!") ||
+	    !token(&file, "0123456789abcdef", '!', out->job, sizeof(out->job)) ||
+	    !skip(&file, "chk-") || !number(&file, '!', &out->checkpoint) ||
+	    !number(&file, '-', &region) || region > UINT32_MAX)
+		return false;
+	out->region = (uint32_t)region;
+	return true;
 }
 
 static bool ours(const struct local *l, const struct owner *o)

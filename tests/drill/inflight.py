@@ -80,9 +80,10 @@ def main():
                 say(f"  kill {i + 1}: checkpoint {number} {status}")
         restarts = c.job(run.job)["weir"]["restarts"]
     share = 100.0 * run.done / max(1, run.done + run.lost)
-    say(f"{run.done + run.lost} leaders killed with a checkpoint in flight (storage + {a.delay} ms):"
-        f" {run.done} completed by the successor with the same id = {share:.1f} %, tasks restarted "
-        f"{restarts}; {time.monotonic() - start:.0f} s; loadavg {os.getloadavg()[0]:.1f}")
+    say(f"{run.done + run.lost} leaders killed with a checkpoint in flight (storage + {a.delay} "
+        f"ms): {run.done} completed by the successor with the same id = {share:.1f} %, "
+        f"tasks restarted {restarts}; {time.monotonic() - start:.0f} s; "
+        f"loadavg {os.getloadavg()[0]:.1f}")
     ok = run.done + run.lost >= a.kills and share >= 95.0 and restarts == 0
     say("1 passed, 0 failed, 0 skipped" if ok else "0 passed, 1 failed, 0 skipped")
     return 0 if ok else 1

@@ -139,7 +139,7 @@ class Moments:
         wait_for("calm", 10, lambda: time.monotonic() > end)
 
     def once(self, moment, number):
-        """The leader dies when a new job comes to this moment; the job has to finish all the same."""
+        """The leader dies when a new job comes to this moment; the job has to finish even so."""
         name, records = f"once-{number}", 20000
         self.calm()
         ids = []

@@ -6,9 +6,9 @@
         ...
         s3.set(None)
 
-A fault is called with a Request before it is served, and returns True if it has dealt with it; it may
-call request.serve() itself. `struck` counts those. Signatures are not checked: that is tested on a
-real gateway.
+A fault is called with a Request before it is served, and returns True if it has dealt with it; it
+may call request.serve() itself. `struck` counts those. Signatures are not checked: that is tested
+on a real gateway.
 """
 import hashlib
 import http.server

@@ -697,8 +697,8 @@ static void on_trigger(struct model *m, const struct control_command_msg *c)
 	m->triggers[m->n_triggers++] = c->checkpoint.v;
 }
 
-/* The job is over: what no completed checkpoint can hold is taken back. The rest stays as it is: this
- * worker may be of an attempt that others have replaced, and then nobody holds it. */
+/* The job is over: what no completed checkpoint can hold is taken back. The rest stays as it is:
+ * this worker may be of an attempt that others have replaced, and then nobody holds it. */
 static void settle(struct model *m, const struct control_command_msg *c)
 {
 	for (uint32_t i = 0; i < m->n_sinks; i++) {

@@ -99,7 +99,7 @@ void etcd_publish(struct sim_etcd *c);
 /* etcd_api.c */
 void etcd_on_request(struct world_server *s, struct world_request *r);
 void etcd_on_gone(struct world_server *s, struct world_request *r);
-/* etcd_tell.c: what checkers are told. `ops` is the branch that is taken; or one put or deletion. */
+/* etcd_tell.c: what checkers are told. `ops`: the branch that is taken; or one put or deletion. */
 void etcd_tell_txn(struct sim_etcd *c, const json_t *compares, const json_t *ops, bool succeeded);
 void etcd_tell_single(struct sim_etcd *c, const char *kind, const json_t *body);
 void etcd_pending_tick(struct sim_etcd *c);

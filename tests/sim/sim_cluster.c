@@ -3,7 +3,7 @@
  * own, so that a crash is one seed's result.
  *
  *   sim_cluster --seeds N [--first K] [--twice-every N] [--max-failures N]
- *   sim_cluster --seed K [--trace]
+ *   sim_cluster --seed K [--trace | --debug]
  *   both: [--seconds V]   the part with faults, in virtual seconds; default: of the seed
  *
  * Exit status: 0; 127 a program crashed; 128 something did not live on after
@@ -32,7 +32,7 @@ enum { COUNTED_MS = 15000, COUNTED_CHECKPOINTS = 3, COUNTED_PROCESSES = 3, TWICE
 
 struct options {
 	uint64_t seed, first, seeds, seconds, twice_every, max_failures;
-	bool one, trace;
+	bool one, trace, debug;
 };
 
 struct outcome {
@@ -81,7 +81,7 @@ static void play(uint64_t seed, const struct options *o, struct outcome *out)
 	if (o->trace) {
 		setvbuf(stdout, NULL, _IOLBF, 0);
 		print_swarm(c);
-		sim_set_trace(c->sim, &trace, LOG_LEVEL_INFO);
+		sim_set_trace(c->sim, &trace, o->debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	}
 	out->ok = cluster_play(c);
 	snprintf(out->text, sizeof(out->text), "%s",
@@ -259,7 +259,7 @@ static int usage(void)
 {
 	fprintf(stderr,
 		"usage: sim_cluster --seeds N [--first K] [--seconds V] [--twice-every N] "
-		"[--max-failures N]\n       sim_cluster --seed K [--trace] [--seconds V]\n");
+		"[--max-failures N]\n       sim_cluster --seed K [--trace | --debug] [--seconds V]\n");
 	return 2;
 }
 
@@ -289,6 +289,8 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--trace") == 0)
 			o.trace = true;
+		else if (strcmp(argv[i], "--debug") == 0)
+			o.trace = o.debug = true;
 		else if (!take(argv[i], i + 1 < argc ? argv[i + 1] : NULL, &o))
 			return usage();
 		else

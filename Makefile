@@ -29,9 +29,10 @@ test-all: ## test, and clang, thread sanitizer and the long drills
 	@tools/setup build test demo ceph
 	@tools/run-tests --all
 
-sim: ## the simulator over many seeds (SEEDS=500)
+sim: ## the simulator over many seeds (SEEDS=500), or one seed's narration (SEED=k)
 	@tools/setup build test
-	@tools/run-tests --label sim --seeds $(or $(SEEDS),500)
+	@tools/build dev sim_cluster
+	@build/dev/bin/sim_cluster $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),500))
 
 model: ## let spin search the protocol's model, and show that each rule carries weight
 	@tools/setup build test

@@ -2,7 +2,8 @@
  * sim_cluster - many seeds of the cluster (cluster.h), each in a process of its
  * own, so that a crash is one seed's result.
  *
- *   sim_cluster --seeds N [--first K] [--twice-every N] [--max-failures N]
+ *   sim_cluster [--seeds N] [--first K] [--twice-every N] [--max-failures N]
+ *       (500 seeds, or WEIR_SEEDS)
  *   sim_cluster --seed K [--trace | --debug]
  *   both: [--seconds V]   the part with faults, in virtual seconds; default: of the seed
  *
@@ -29,6 +30,7 @@
 
 enum { EXIT_CRASH = 127, EXIT_LIVENESS = 128, EXIT_CORRECTNESS = 129, SEED_SECONDS_MAX = 120 };
 enum { COUNTED_MS = 15000, COUNTED_CHECKPOINTS = 3, COUNTED_PROCESSES = 3, TWICE_EVERY = 50 };
+enum { SEEDS = 500, FAILURES_MAX = 10 };
 
 struct options {
 	uint64_t seed, first, seeds, seconds, twice_every, max_failures;
@@ -284,8 +286,13 @@ static bool take(const char *name, const char *value, struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = {
-		.first = 1, .seeds = 10, .twice_every = TWICE_EVERY, .max_failures = 10};
+	struct options o = {.first = 1,
+			    .seeds = SEEDS,
+			    .twice_every = TWICE_EVERY,
+			    .max_failures = FAILURES_MAX};
+	const char *seeds = getenv("WEIR_SEEDS");
+	if (seeds && text_u64(seeds, &o.seeds, NULL) != ERR_OK)
+		return usage();
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--trace") == 0)
 			o.trace = true;

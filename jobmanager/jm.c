@@ -559,6 +559,8 @@ static void beat(struct jm *jm, struct taskmanager *tm, struct jm_effects *fx)
 		return;
 	tm->beat_ms = jm->now_ms + jm->config.beat_ms;
 	struct control_command_msg m = {.kind = CONTROL_BEAT};
+	if (jm->role == JM_IS_SUSPENDED)
+		snprintf(m.text, sizeof(m.text), "suspended");
 	tms_send(tm, &m, jm->epoch, fx);
 	if (leads(jm))
 		say_unknown(jm, tm, fx);

@@ -44,14 +44,14 @@ struct kind {
 
 static const struct kind commands[CONTROL_COMMAND_COUNT] = {
 	[CONTROL_WELCOME] = {"welcome", F_SETTINGS},
-	[CONTROL_BEAT] = {"beat", 0},
+	[CONTROL_BEAT] = {"beat", F_TEXT},
 	[CONTROL_PREPARE] = {"prepare", F_JOB | F_SPEC | F_SUBTASKS},
 	[CONTROL_RUN] = {"run", F_JOB | F_CHECKPOINT | F_PEERS | F_RESTORE},
 	[CONTROL_TRIGGER] = {"trigger", F_JOB | F_CHECKPOINT | F_TRIGGER},
 	[CONTROL_COMPLETE] = {"complete", F_JOB | F_CHECKPOINT},
 	[CONTROL_ABORT] = {"abort", F_JOB | F_CHECKPOINT},
 	[CONTROL_FINISH] = {"finish", F_JOB | F_CHECKPOINT},
-	[CONTROL_CANCEL] = {"cancel", F_JOB | F_TERMINAL | F_TEXT},
+	[CONTROL_CANCEL] = {"cancel", F_JOB | F_CHECKPOINT | F_TERMINAL | F_TEXT},
 	[CONTROL_UNKNOWN] = {"unknown", F_JOB},
 	[CONTROL_GOODBYE] = {"goodbye", F_TEXT}};
 

@@ -46,16 +46,16 @@
 /* ---- commands: JobManager -> TaskManager ---- */
 
 enum control_command {
-	CONTROL_WELCOME, /* first line of the stream: registration, timeouts, storage */
-	CONTROL_BEAT,
+	CONTROL_WELCOME,  /* first line of the stream: registration, timeouts, storage */
+	CONTROL_BEAT,     /* `text` not empty: from a leader that may not decide now (suspended) */
 	CONTROL_PREPARE,  /* start the worker of an attempt and report its data address */
 	CONTROL_RUN,      /* all peers' addresses and what to restore: go */
 	CONTROL_TRIGGER,  /* start checkpoint `checkpoint` at the sources */
 	CONTROL_COMPLETE, /* checkpoint `checkpoint` is recorded: commit everything up to it */
 	CONTROL_ABORT, /* checkpoint `checkpoint` was given up: release alignment; delete nothing */
 	CONTROL_FINISH, /* all sinks confirmed the last checkpoint: end the tasks of this attempt */
-	CONTROL_CANCEL, /* end the attempt; with `terminal` the job is over: roll back what no
-	                     completed checkpoint holds */
+	CONTROL_CANCEL, /* end the attempt; with `terminal` the job is over: roll back what lies
+	                     above `checkpoint`, the newest completed one */
 	CONTROL_UNKNOWN, /* the store does not know this job; the orphan rule ends it */
 	CONTROL_GOODBYE, /* the registration ends; `text` says why */
 	CONTROL_COMMAND_COUNT

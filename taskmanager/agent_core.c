@@ -272,7 +272,11 @@ static void on_command(struct agent_turn *t)
 	c->seq_in = m->seq;
 	c->highest = m->epoch;
 	c->heard_ms = c->contact_ms = t->ev->now_ms;
-	if (c->witnessing && c->welcomed)
+	/* A leader that may not decide may have been replaced, and be the last to know. */
+	bool suspended = m->kind == CONTROL_BEAT && m->text[0];
+	if (suspended)
+		c->witnessing = true;
+	else if (c->witnessing && c->welcomed)
 		withdraw_all(t);
 	if (m->kind == CONTROL_GOODBYE) {
 		char why[sizeof(m->text) + 32];
@@ -281,6 +285,8 @@ static void on_command(struct agent_turn *t)
 	} else if (m->kind == CONTROL_WELCOME) {
 		if (agent_session(c) == AGENT_REGISTERING)
 			on_welcome(t, m);
+	} else if (suspended) {
+		/* Not passed on: to the workers nobody leads, and no barrier is held for long. */
 	} else if (m->kind == CONTROL_BEAT) {
 		agent_items_beat(t);
 	} else {

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/prng.h"
+#include "jobmanager/inspect.h"
 #include "jobmanager/node_inside.h"
 #include "taskmanager/agent.h"
 #include "world/sim/sim.h"
@@ -204,6 +205,17 @@ static void nobody_else_leads(struct fixture *f, uint64_t ms, uint64_t every_ms,
 	cr_assert_eq(f->jms[lead].node->epoch.v, epoch, "seed %" PRIu64, f->seed);
 }
 
+/* Before the new leader's patience (5 s) ends. */
+static void all_taskmanagers_follow(struct fixture *f, int old)
+{
+	sim_run_for(f->sim, 3000);
+	int now = leader(f, old);
+	cr_assert_geq(now, 0, "seed %" PRIu64, f->seed);
+	cr_assert_eq(jm_view_tms(jm_node_brain(f->jms[now].node)), TMS,
+		     "seed %" PRIu64 ": only %zu TaskManagers came to jm-%d", f->seed,
+		     jm_view_tms(jm_node_brain(f->jms[now].node)), now + 1);
+}
+
 /* ---- takeovers ---- */
 
 Test(takeover, a_killed_leader_within_milliseconds, .timeout = 60)
@@ -285,6 +297,24 @@ Test(takeover, a_leader_cut_from_etcd_alone_keeps_its_lease, .timeout = 60)
 			sim_cut_both(f->sim, jm_names[old], etcd_names[i]);
 		uint64_t took = until_led(f, old, 9000);
 		cr_assert(took >= 3500 && took <= 6500, "seed %" PRIu64 ": %" PRIu64, seed, took);
+		all_taskmanagers_follow(f, old);
+		end(f);
+	}
+}
+
+/* It cannot be told that it was replaced; they can. */
+Test(takeover, a_leader_that_only_taskmanagers_hear_is_left_by_them, .timeout = 60)
+{
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+		struct fixture *f = begin(seed, NULL);
+		int old = leader(f, -1);
+		for (unsigned i = 0; i < 3; i++)
+			sim_cut_both(f->sim, jm_names[old], etcd_names[i]);
+		for (int i = 0; i < JMS; i++)
+			if (i != old)
+				sim_cut_both(f->sim, jm_names[old], jm_names[i]);
+		until_led(f, old, 9000);
+		all_taskmanagers_follow(f, old);
 		end(f);
 	}
 }

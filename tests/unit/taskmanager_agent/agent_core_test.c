@@ -313,6 +313,25 @@ Test(agent_core, witness_asks_and_withdraws)
 	teardown(&f);
 }
 
+/* It may be cut off from etcd alone, and be replaced without knowing it. */
+Test(agent_core, a_suspended_leader_is_asked_about_and_left_for_the_next)
+{
+	struct fixture f;
+	setup(&f);
+	registered(&f);
+	uint64_t item = prepare(&f, JOB_A, 1, 1);
+	cr_assert(item != 0);
+	command_msg(&f, (struct control_command_msg){.kind = CONTROL_BEAT, .text = "suspended"});
+	cr_assert(f.core.witnessing);
+	cr_assert(effect(&f, AGENT_FX_ASK) != NULL);
+	cr_assert(effect(&f, AGENT_FX_SEND) == NULL, "to a worker nobody leads");
+	cr_assert(eq(int, agent_session(&f.core), AGENT_REGISTERED));
+	command_msg(&f, (struct control_command_msg){.kind = CONTROL_BEAT});
+	cr_assert(eq(int, f.core.witnessing, 0), "it goes on leading");
+	cr_assert(effect(&f, AGENT_FX_SEND) != NULL);
+	teardown(&f);
+}
+
 Test(agent_core, a_silent_leader_is_lost_and_tasks_go_on)
 {
 	struct fixture f;

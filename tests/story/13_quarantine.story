@@ -15,13 +15,13 @@ leader succession
 ----
 [   3.033s] the leader dies
 [   3.033s] leads with epoch 10: 2 jobs to reconcile
-[   3.033s] at leader-open-bbbbbbb
+[   3.033s] at leader-open-bbbbbbbbbbbbbbb
 [   3.033s] the leader dies
 [   3.033s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
 [   3.033s] leads with epoch 11: 2 jobs to reconcile
 [   3.036s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
 [   3.036s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
-[   3.036s] at leader-open-bbbbbbb
+[   3.036s] at leader-open-bbbbbbbbbbbbbbb
 [   3.036s] the leader dies
 [   3.036s] leaders before crashed as they began -> careful: jobs are opened one by one, each behind a mark
 [   3.036s] leads with epoch 13: 2 jobs to reconcile
@@ -30,7 +30,7 @@ leader succession
 [   3.043s] job=good/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
 [   3.142s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
 [   3.142s] tm=tm-1 has tasks of a job that was opened just now -> it has to register again
-[   3.142s] at leader-open-bbbbbbb
+[   3.142s] at leader-open-bbbbbbbbbbbbbbb
 [   3.142s] the leader dies
 [   3.142s] leaders before crashed as they began -> careful: jobs are opened one by one, each behind a mark
 [   3.142s] leads with epoch 16: 2 jobs to reconcile
@@ -39,7 +39,7 @@ leader succession
 [   3.152s] job=good/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
 [   3.248s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 1 marks
 [   3.248s] tm=tm-1 has tasks of a job that was opened just now -> it has to register again
-[   3.248s] at leader-open-bbbbbbb
+[   3.248s] at leader-open-bbbbbbbbbbbbbbb
 [   3.248s] the leader dies
 [   3.248s] leaders before crashed as they began -> careful: jobs are opened one by one, each behind a mark
 [   3.248s] leads with epoch 19: 2 jobs to reconcile
@@ -48,7 +48,7 @@ leader succession
 [   3.258s] job=good/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
 [   3.354s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 2 marks
 [   3.354s] tm=tm-1 has tasks of a job that was opened just now -> it has to register again
-[   3.354s] at leader-open-bbbbbbb
+[   3.354s] at leader-open-bbbbbbbbbbbbbbb
 [   3.354s] the leader dies
 [   3.354s] leaders before crashed as they began -> careful: jobs are opened one by one, each behind a mark
 [   3.354s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb quarantined: it crashed 3 leaders in a row -> its tasks are left alone
@@ -84,7 +84,7 @@ run 5min
 ----
 [ 303.357s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 3 marks
 [ 303.357s] tm=tm-1 has tasks of a job that was opened just now -> it has to register again
-[ 303.357s] at leader-open-bbbbbbb
+[ 303.357s] at leader-open-bbbbbbbbbbbbbbb
 [ 303.357s] the leader dies
 
 quiet
@@ -118,19 +118,19 @@ run 1s
 ----
 [ 313.354s] the leader dies
 [ 313.354s] leads with epoch 31: 2 jobs to reconcile
-[ 313.354s] at leader-open-bbbbbbb
+[ 313.354s] at leader-open-bbbbbbbbbbbbbbb
 [ 313.354s] the leader dies
 [ 313.354s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
 [ 313.354s] leads with epoch 32: 2 jobs to reconcile
 [ 313.354s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
 [ 313.354s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
-[ 313.354s] at leader-open-bbbbbbb
+[ 313.354s] at leader-open-bbbbbbbbbbbbbbb
 [ 313.354s] the leader dies
 [ 313.354s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
 [ 313.354s] leads with epoch 33: 2 jobs to reconcile
 [ 313.354s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
 [ 313.354s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
-[ 313.354s] at leader-open-bbbbbbb
+[ 313.354s] at leader-open-bbbbbbbbbbbbbbb
 [ 313.354s] the leader dies
 [ 313.354s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
 [ 313.354s] leads with epoch 34: 2 jobs to reconcile

@@ -46,6 +46,7 @@ struct pending {
 	struct player *tm;
 	char instance[ID_TEXT];
 	uint64_t registration;
+	bool left;                        /* command: it arrives although its leader died */
 	uint64_t token;                   /* dead: the stream's */
 	struct control_report_msg report; /* owns */
 	struct pending *next;
@@ -422,7 +423,7 @@ static void moment(struct stage *s, const char *name)
 	if (s->poison[0] && strcmp(s->poison, name) == 0)
 		s->dying = true;
 	if (s->dying)
-		say(s, "at %.19s", name);
+		say(s, "at %.27s", name);
 }
 
 static void pass(struct stage *s, unsigned moments)
@@ -493,7 +494,7 @@ static void start_effect(struct stage *s, struct jm_effect *e)
 	} else if (e->kind == JM_MOMENT) {
 		moment(s, e->key);
 	} else if (e->kind == JM_COMMAND) {
-		pass(s, moments_of_command(e->command->kind));
+		unsigned passed = moments_of_command(e->command->kind);
 		if (!tm || !tm->alive)
 			return;
 		check_command(s, tm, e->command);
@@ -502,6 +503,8 @@ static void start_effect(struct stage *s, struct jm_effect *e)
 		p->tm = tm;
 		memcpy(p->instance, tm->instance, sizeof(p->instance));
 		memset(e, 0, sizeof(*e));
+		pass(s, passed);
+		p->left = s->dying;
 	} else {
 		if (e->kind == JM_BLOB_REMOVE)
 			check_remove(s, e->key);
@@ -755,7 +758,7 @@ static void happen(struct stage *s, struct pending *p)
 		end_effect(s, p);
 		break;
 	case P_COMMAND:
-		if (same && p->tm->online && p->tm->stream == p->effect.stream) {
+		if (same && (p->left || (p->tm->online && p->tm->stream == p->effect.stream))) {
 			narrate_command(s, p->tm, p->effect.command);
 			take_command(s, p->tm, p->effect.command);
 		}

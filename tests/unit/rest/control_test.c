@@ -332,3 +332,25 @@ Test(control, survives_damage)
 		buf_fini(&line);
 	}
 }
+
+/* What lies at or below it is not rolled back: a worker that reads 0 would undo all. */
+Test(control, a_cancel_carries_the_newest_completed_checkpoint)
+{
+	struct control_command_msg in = {.seq = 1,
+					 .registration = 1,
+					 .epoch = {3},
+					 .kind = CONTROL_CANCEL,
+					 .attempt = {2},
+					 .checkpoint = {5},
+					 .terminal = true},
+				   out;
+	struct err e = {0};
+	struct buf b = {0};
+	snprintf(in.job.hex, sizeof(in.job.hex), "%032x", 7);
+	control_command_encode(&in, &b);
+	cr_assert(eq(int, control_command_decode(b.data, b.len, &out, &e), ERR_OK), "%s", e.text);
+	cr_assert(eq(u64, out.checkpoint.v, 5));
+	cr_assert(out.terminal);
+	control_command_fini(&out);
+	buf_fini(&b);
+}

@@ -4,7 +4,7 @@ JOBS ?= 2
 PROGRAMS = weir weir-jobmanager weir-taskmanager
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-all bench bench-failover format sim model clean
+.PHONY: help build demo test test-all bench bench-failover bench-silent format sim model clean
 
 help: ## this list
 	@echo "make TARGET"
@@ -48,7 +48,14 @@ bench-failover: ## how long nobody leads when leaders are killed, stopped, cut o
 	@tools/build release
 	@tools/build dev probe verify_counts
 	@tests/drill/failover --bin build/release/bin --probe build/dev/bin/probe \
-		--verify build/dev/bin/verify_counts --kills $(or $(KILLS),200)
+		--verify build/dev/bin/verify_counts --kills $(or $(KILLS),200) --stops 0 --partitions 0
+
+bench-silent: ## the same for leaders that are frozen (15) and cut off (5, as root)
+	@tools/setup build test demo
+	@tools/build release
+	@tools/build dev probe verify_counts
+	@tests/drill/failover --bin build/release/bin --probe build/dev/bin/probe \
+		--verify build/dev/bin/verify_counts --kills 0 --terms 0
 
 format: ## rewrite the C sources with clang-format
 	@tools/setup build test

@@ -150,6 +150,11 @@ class Cluster:
         if sig == signal.SIGKILL:
             wait_for(f"pid {pid} to be gone", 10, lambda: not alive(pid), every=0.002)
 
+    @staticmethod
+    def thaw(pid):
+        if alive(pid):
+            os.kill(pid, signal.SIGCONT)
+
     def start(self, name):
         self.weir("local", "start", name, "--dir", self.home)
         self.refresh()

@@ -59,7 +59,8 @@ bool jm_view_job(const struct jm *jm, const struct job_id *id, struct jm_job_vie
 
 void jm_view_stopped(const struct jm *jm, struct jm_stopped_view *out)
 {
-	*out = (struct jm_stopped_view){.why = jm->stopped, .ahead = jm->ahead};
+	*out = (struct jm_stopped_view){
+		.why = jm->stopped, .ahead = jm->ahead, .accepted = jm->quarantine.accepted};
 }
 
 const struct counts *jm_view_counts(const struct jm *jm)

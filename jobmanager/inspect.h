@@ -51,8 +51,9 @@ bool jm_view_job(const struct jm *jm, const struct job_id *job, struct jm_job_vi
 
 /* Why nothing is changed: the store cannot be believed. */
 struct jm_stopped_view {
-	const char *why;    /* "": it can */
-	struct epoch ahead; /* the highest epoch that somebody remembers; 0: none above ours */
+	const char *why;       /* "": it can */
+	struct epoch ahead;    /* the highest epoch that somebody remembers; 0: none above ours */
+	struct epoch accepted; /* what older leaders left is no contradiction; 0: nothing is */
 };
 void jm_view_stopped(const struct jm *jm, struct jm_stopped_view *out);
 

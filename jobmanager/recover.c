@@ -59,26 +59,38 @@ void recover_asked_above(struct recover *r, uint64_t epoch)
 	suspect(r);
 }
 
-/* "jobs/<id>/chk-<n>/manifest-..." */
-static bool parse_manifest(const char *name, struct job_id *job, uint64_t *id)
+static bool parse_number(const char *text, size_t len, uint64_t *out)
 {
 	char number[24];
+	if (len >= sizeof(number))
+		return false;
+	snprintf(number, sizeof(number), "%.*s", (int)len, text);
+	return text_u64(number, out, NULL) == ERR_OK;
+}
+
+/* "jobs/<id>/chk-<n>/manifest-e<epoch>-a..." */
+static bool parse_manifest(const char *name, struct job_id *job, uint64_t *id, uint64_t *epoch)
+{
 	if (!text_starts(name, "jobs/") || strlen(name) < 5 + ID_HEX + 6)
 		return false;
 	snprintf(job->hex, sizeof(job->hex), "%.*s", ID_HEX, name + 5);
 	const char *rest = name + 5 + ID_HEX;
 	const char *slash = text_starts(rest, "/chk-") ? strchr(rest + 5, '/') : NULL;
-	if (!slash || !text_starts(slash, "/manifest-") || slash - rest - 5 > 20)
+	if (!slash || !text_starts(slash, "/manifest-e"))
 		return false;
-	snprintf(number, sizeof(number), "%.*s", (int)(slash - rest - 5), rest + 5);
-	return text_u64(number, id, NULL) == ERR_OK;
+	return parse_number(rest + 5, (size_t)(slash - rest) - 5, id) &&
+	       parse_number(slash + 11, strcspn(slash + 11, "-"), epoch);
 }
 
 static bool never_begun(const struct jm_node *n, const char *name, struct job_id *job, uint64_t *id)
 {
 	struct jm_job_view v;
-	return parse_manifest(name, job, id) && jm_view_job(n->jm, job, &v) && v.accepted &&
-	       !v.terminal && *id >= v.doc->next_checkpoint.v;
+	struct jm_stopped_view s;
+	uint64_t epoch;
+	jm_view_stopped(n->jm, &s);
+	return parse_manifest(name, job, id, &epoch) && epoch >= s.accepted.v &&
+	       jm_view_job(n->jm, job, &v) && v.accepted && !v.terminal &&
+	       *id >= v.doc->next_checkpoint.v;
 }
 
 static void was_listed(struct blob_op *op)

@@ -268,6 +268,13 @@ static void declare_dead(struct elect *e, const struct elect_event *ev, struct e
 	}
 }
 
+static void take_back(struct elect *e, const char *instance)
+{
+	struct elect_verdict *v = verdict_on(e, instance);
+	if (v && v->suspected && !v->gone)
+		v->instance[0] = 0;
+}
+
 /* ---- the queue ---- */
 
 static bool all_before_are_dead(struct elect *e, unsigned place)
@@ -638,6 +645,9 @@ void elect_step(struct elect *e, const struct elect_event *ev, struct elect_effe
 		break;
 	case ELECT_EV_DEAD:
 		declare_dead(e, ev, out);
+		break;
+	case ELECT_EV_ALIVE:
+		take_back(e, ev->instance);
 		break;
 	case ELECT_EV_RESIGN:
 		resign(e, false, out);

@@ -114,6 +114,7 @@ enum elect_event_kind {
 	ELECT_EV_DELETED,   /* hint: `key` is gone, since `revision` */
 	ELECT_EV_DEPOSED,   /* a decision or barrier was refused by the predicate; with a queue */
 	ELECT_EV_DEAD,      /* instance: its process is known to be dead, or suspected by all */
+	ELECT_EV_ALIVE,     /* instance: a suspicion, unless it had its effect, is taken back */
 	ELECT_EV_RESIGN,    /* leave the queue for good */
 	ELECT_EV_STEP_DOWN, /* leave the queue, and join it again at its end */
 	ELECT_EV_REGRESSED, /* the store went back in time: from now on only leave */
@@ -133,7 +134,7 @@ struct elect_event {
 	unsigned n_queue;
 	uint64_t revision;    /* of the store as the queue shows it, or of the deletion */
 	const char *key;      /* DELETED */
-	const char *instance; /* DEAD */
+	const char *instance; /* DEAD, ALIVE */
 	bool suspected;       /* DEAD: nothing proves it, but all have lost it */
 };
 

@@ -1178,11 +1178,12 @@ static void next_turn(struct world_timer *t)
 	}
 	while (!list_empty(&ha->verdicts)) {
 		struct verdict *v = MEM_OWNER(ha->verdicts.next, struct verdict, hook);
+		bool alive = v->cause == HA_CAUSE_NONE;
 		list_remove(&v->hook);
-		if (v->cause == HA_CAUSE_SUSPECTED || !ha_doubted(ha, v->instance))
+		if (alive || v->cause == HA_CAUSE_SUSPECTED || !ha_doubted(ha, v->instance))
 			story_verdict(&ha->story, v->instance, v->cause, v->why,
 				      world_now_ms(ha->w));
-		step(ha, &(struct elect_event){.kind = ELECT_EV_DEAD,
+		step(ha, &(struct elect_event){.kind = alive ? ELECT_EV_ALIVE : ELECT_EV_DEAD,
 					       .instance = v->instance,
 					       .suspected = v->cause == HA_CAUSE_SUSPECTED});
 		free(v);
@@ -1198,18 +1199,28 @@ const char *ha_cause_name(enum ha_cause cause)
 	return names[cause];
 }
 
-void ha_declare_dead(struct ha *ha, const char *instance, enum ha_cause cause, const char *why)
+static void note_verdict(struct ha *ha, const char *instance, enum ha_cause cause, const char *why)
 {
-	assert(cause == HA_CAUSE_KILLED || cause == HA_CAUSE_REPLACED ||
-	       cause == HA_CAUSE_SUSPECTED);
-	world_log(ha->w, LOG_LEVEL_INFO, "ha: instance=%s given up (%s): %s", instance,
-		  ha_cause_name(cause), why);
 	struct verdict *v = mem_alloc(sizeof *v);
 	v->cause = cause;
 	snprintf(v->instance, sizeof v->instance, "%s", instance);
 	snprintf(v->why, sizeof v->why, "%s", why);
 	list_append(&ha->verdicts, &v->hook);
 	turn_soon(ha);
+}
+
+void ha_declare_dead(struct ha *ha, const char *instance, enum ha_cause cause, const char *why)
+{
+	assert(cause == HA_CAUSE_KILLED || cause == HA_CAUSE_REPLACED ||
+	       cause == HA_CAUSE_SUSPECTED);
+	world_log(ha->w, LOG_LEVEL_INFO, "ha: instance=%s given up (%s): %s", instance,
+		  ha_cause_name(cause), why);
+	note_verdict(ha, instance, cause, why);
+}
+
+void ha_take_back(struct ha *ha, const char *instance)
+{
+	note_verdict(ha, instance, HA_CAUSE_NONE, "");
 }
 
 void ha_outrun(struct ha *ha)

@@ -124,6 +124,8 @@ void ha_declare_dead(struct ha *ha, const char *instance, enum ha_cause cause, c
  * would tell us, does not answer) that is the end of this candidacy; otherwise nothing. It may be
  * wrong: it costs the place in the queue. */
 void ha_outrun(struct ha *ha);
+/* It was given up as SUSPECTED, and is heard again: forget that, unless its key is gone already. */
+void ha_take_back(struct ha *ha, const char *instance);
 /* Was a verdict about this instance's address wrong lately? Then a refusal is no proof. */
 bool ha_doubted(struct ha *ha, const char *instance);
 

@@ -14,7 +14,7 @@ static const struct sm_state states[SUSPECT_STATES] = {
 						    SM_TO(SUSPECT_GIVEN_UP)},
 	[SUSPECT_ASKING] = {"ASKING", SM_TO(SUSPECT_WATCHED) | SM_TO(SUSPECT_SUSPECTED) |
 					      SM_TO(SUSPECT_GIVEN_UP)},
-	[SUSPECT_GIVEN_UP] = {"GIVEN_UP", 0},
+	[SUSPECT_GIVEN_UP] = {"GIVEN_UP", SM_TO(SUSPECT_WATCHED)},
 };
 const struct sm_table suspect_table = {"suspect", states, SUSPECT_STATES};
 
@@ -89,6 +89,7 @@ static bool counts(const struct suspect_vote *v, uint64_t epoch, uint64_t now)
 static void give_up(struct turn *t, struct suspect_peer *p, enum suspect_how how, const char *text)
 {
 	sm_move(&p->sm, SUSPECT_GIVEN_UP, text);
+	p->lost = how == SUSPECT_LOST;
 	if (!p->ahead)
 		return; /* it stands in nobody's way */
 	struct suspect_effect *f = emit(t, SUSPECT_FX_GIVE_UP);
@@ -192,12 +193,15 @@ static void on_witnesses(struct turn *t)
 
 static void heard(struct turn *t, struct suspect_peer *p)
 {
-	if (state_of(p) == SUSPECT_GIVEN_UP)
+	if (state_of(p) == SUSPECT_GIVEN_UP && !p->lost)
 		return;
 	p->heard_ms = t->ev->now_ms;
 	p->stale_ms = 0;
-	if (suspected(p))
+	if (state_of(p) != SUSPECT_WATCHED)
 		sm_move(&p->sm, SUSPECT_WATCHED, "heard");
+	if (p->lost)
+		memcpy(emit(t, SUSPECT_FX_TAKE_BACK)->instance, p->instance, sizeof p->instance);
+	p->lost = false;
 }
 
 static void on_proof(struct turn *t, enum suspect_how how, const char *text)
@@ -210,7 +214,8 @@ static void on_proof(struct turn *t, enum suspect_how how, const char *text)
 static void start_over(struct turn *t)
 {
 	for (unsigned i = 0; i < t->s->n_peers; i++)
-		heard(t, &t->s->peers[i]);
+		if (!t->s->peers[i].lost)
+			heard(t, &t->s->peers[i]);
 }
 
 static void on_members(struct turn *t)

@@ -9,6 +9,7 @@
  *      +---------- heard -------------------------------------------+
  *   any --refused, or another instance there--> GIVEN_UP
  *   ASKING --etcd saw no renewal, twice--> GIVEN_UP
+ *   GIVEN_UP without proof --heard--> WATCHED
  *
  * A refused connection, and another instance's answer, prove a death: the
  * verdict comes at once. Silence proves nothing: a leader that is stopped, cut
@@ -21,7 +22,8 @@
  *    at least SUSPECT_AGAIN_MS apart;
  *  - no leader was given up this way within the hold-down: 30 s, doubling up to
  *    10 min while they follow each other closely.
- * Otherwise its lease decides. A verdict may still be wrong; it costs the
+ * Otherwise its lease decides. Heard again before its key is gone, the verdict
+ * is taken back. A verdict may still be wrong; it costs the
  * candidate its place, never safety.
  *
  * Only the first in the queue that is not given up yet is judged so, and only
@@ -108,12 +110,13 @@ struct suspect_event {
 };
 
 enum suspect_effect_kind {
-	SUSPECT_FX_GIVE_UP,  /* instance, ahead of us, with `how` and text */
-	SUSPECT_FX_RENEWAL,  /* ask etcd about instance; ends in one SUSPECT_EV_RENEWAL */
-	SUSPECT_FX_SUSPECT,  /* instance: suspected from now on (for the story) */
-	SUSPECT_FX_VOTE,     /* tell the other standbys that we lost the leader of `epoch` */
-	SUSPECT_FX_WITHDRAW, /* no more */
-	SUSPECT_FX_NOTE      /* a line for the log */
+	SUSPECT_FX_GIVE_UP,   /* instance, ahead of us, with `how` and text */
+	SUSPECT_FX_TAKE_BACK, /* instance: was given up without proof, and is heard */
+	SUSPECT_FX_RENEWAL,   /* ask etcd about instance; ends in one SUSPECT_EV_RENEWAL */
+	SUSPECT_FX_SUSPECT,   /* instance: suspected from now on (for the story) */
+	SUSPECT_FX_VOTE,      /* tell the other standbys that we lost the leader of `epoch` */
+	SUSPECT_FX_WITHDRAW,  /* no more */
+	SUSPECT_FX_NOTE       /* a line for the log */
 };
 
 enum suspect_how { SUSPECT_REFUSED, SUSPECT_REPLACED, SUSPECT_LOST };
@@ -143,6 +146,7 @@ struct suspect_peer {
 	uint64_t heard_ms;
 	bool ahead; /* of us in the queue */
 	struct suspect_vote vote;
+	bool lost;                 /* GIVEN_UP without proof */
 	bool asked;                /* etcd; the answer is to come */
 	uint64_t ask_ms, stale_ms; /* when to ask; when the first answer said "no renewal", or 0 */
 };

@@ -239,6 +239,9 @@ static void carry_out(struct liveness *l, const struct suspect_effect *f)
 		if (x)
 			give_up(l, x, f);
 		break;
+	case SUSPECT_FX_TAKE_BACK:
+		ha_take_back(l->ha, f->instance);
+		break;
 	case SUSPECT_FX_RENEWAL:
 		if (x == NULL || x->renewal.impl)
 			break;

@@ -218,6 +218,7 @@ static struct elect_event any_event(struct play *p, enum elect_event_kind kind, 
 	case ELECT_EV_DELETED:
 	case ELECT_EV_DEPOSED:
 	case ELECT_EV_DEAD:
+	case ELECT_EV_ALIVE:
 	case ELECT_EV_RESIGN:
 	case ELECT_EV_STEP_DOWN:
 	case ELECT_EV_REGRESSED:
@@ -539,6 +540,26 @@ Test(elect, a_suspicion_claims_no_death_and_is_not_doubted)
 	listed(&p);
 	cr_assert(elect_doubts(&p.e, "other", p.now));
 	cr_assert_not(elect_doubts(&p.e, "me", p.now));
+}
+
+Test(elect, a_suspicion_can_be_taken_back)
+{
+	struct play p;
+	begin(&p);
+	op_ends(&p, ELECT_DONE, false);
+	candidate(&p, "1", 5, "other", "host:1");
+	candidate(&p, "2", 6, "next", "host:3");
+	candidate(&p, "ab", 7, "me", "host:2");
+	op_ends(&p, ELECT_DONE, true);
+	step(&p,
+	     (struct elect_event){.kind = ELECT_EV_DEAD, .instance = "other", .suspected = true});
+	step(&p, (struct elect_event){.kind = ELECT_EV_ALIVE, .instance = "other"});
+	step(&p, (struct elect_event){.kind = ELECT_EV_DEAD, .instance = "next"});
+	cr_assert_eq(elect_state(&p.e), ELECT_FOLLOWING, "the first lives");
+	step(&p, (struct elect_event){.kind = ELECT_EV_ALIVE, .instance = "next"});
+	step(&p,
+	     (struct elect_event){.kind = ELECT_EV_DEAD, .instance = "other", .suspected = true});
+	cr_assert_eq(elect_state(&p.e), ELECT_TAKING, "a proof is not taken back");
 }
 
 /* ---- leaving, and the store that went back ---- */

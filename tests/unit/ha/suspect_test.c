@@ -134,10 +134,11 @@ Test(suspect, the_table_is_the_diagram)
 	static const struct {
 		enum suspect_state from, to;
 	} edges[] = {
-		{SUSPECT_WATCHED, SUSPECT_SUSPECTED}, {SUSPECT_SUSPECTED, SUSPECT_ASKING},
-		{SUSPECT_SUSPECTED, SUSPECT_WATCHED}, {SUSPECT_ASKING, SUSPECT_WATCHED},
-		{SUSPECT_ASKING, SUSPECT_SUSPECTED},  {SUSPECT_ASKING, SUSPECT_GIVEN_UP},
-		{SUSPECT_WATCHED, SUSPECT_GIVEN_UP},  {SUSPECT_SUSPECTED, SUSPECT_GIVEN_UP},
+		{SUSPECT_GIVEN_UP, SUSPECT_WATCHED},   {SUSPECT_WATCHED, SUSPECT_SUSPECTED},
+		{SUSPECT_SUSPECTED, SUSPECT_ASKING},   {SUSPECT_SUSPECTED, SUSPECT_WATCHED},
+		{SUSPECT_ASKING, SUSPECT_WATCHED},     {SUSPECT_ASKING, SUSPECT_SUSPECTED},
+		{SUSPECT_ASKING, SUSPECT_GIVEN_UP},    {SUSPECT_WATCHED, SUSPECT_GIVEN_UP},
+		{SUSPECT_SUSPECTED, SUSPECT_GIVEN_UP},
 	};
 	uint32_t drawn[SUSPECT_STATES] = {0};
 	for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++)
@@ -419,6 +420,28 @@ Test(suspect, two_silent_ones_are_given_up_in_their_order)
 	pass(&p, 250, NULL);
 	renewal(&p, "next", 3);
 	cr_assert_str_eq(effect(&p, SUSPECT_FX_GIVE_UP)->instance, "next");
+}
+
+/* Else it would be deleted one day when somebody between it and us dies. */
+Test(suspect, a_verdict_without_proof_is_taken_back_when_it_is_heard)
+{
+	struct play p;
+	begin(&p);
+	lost_by_all(&p);
+	renewal(&p, "lead", 3);
+	pass(&p, 250, "third");
+	renewal(&p, "lead", 3);
+	cr_assert_eq(of_lead(&p), SUSPECT_GIVEN_UP);
+	step(&p, (struct suspect_event){.kind = SUSPECT_EV_TIME, .late_ms = 900});
+	cr_assert_eq(of_lead(&p), SUSPECT_GIVEN_UP, "our own pause is no sign of life");
+	hear(&p, "lead");
+	cr_assert_eq(of_lead(&p), SUSPECT_WATCHED);
+	cr_assert_str_eq(effect(&p, SUSPECT_FX_TAKE_BACK)->instance, "lead");
+	hear(&p, "lead");
+	cr_assert_eq(p.fx.n, 0, "once");
+	step(&p, (struct suspect_event){.kind = SUSPECT_EV_REFUSED, .instance = "lead"});
+	hear(&p, "lead");
+	cr_assert_eq(of_lead(&p), SUSPECT_GIVEN_UP, "a proof is not");
 }
 
 Test(suspect, who_is_not_next_leaves_it_to_who_is)

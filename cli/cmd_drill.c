@@ -23,7 +23,7 @@
 enum {
 	RESULTS_MAX = 4096,
 	SETTLE_MS = 60000,
-	ROOM_MS = 3500, /* that a change of leader takes beside its hold, on average */
+	ROOM_MS = 5000, /* that a change of leader takes beside its hold, on average */
 	SLOW_MS = 9000, /* likewise what restarts tasks, or several processes */
 	TAIL_MS = 6000, /* of the job after the last fault */
 	MIX_TAIL_MS = 15000,

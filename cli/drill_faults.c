@@ -16,6 +16,8 @@
 
 enum {
 	STEP_MS = 10,
+	YOUNG_MS = 2500, /* leaders that die younger than 2 s look as if a job killed them: after
+	                    three of them the job is quarantined, as it should be */
 	FIND_MS = 15000, /* until there is somebody to strike */
 	NEXT_MS = 30000, /* until there is a next leader */
 	GONE_MS = 15000, /* until a process that was asked to end has ended */
@@ -80,8 +82,9 @@ bool drill_settle(struct drill_ground *g, uint64_t patience_ms)
 static enum errc the_leader(struct strike *s, struct err *e)
 {
 	struct drill_ground *g = s->ground;
+	const struct drill_view *v = drill_watch_view(g->watch);
 	int64_t end = drill_watch_now(g->watch) + FIND_MS;
-	while (drill_watch_view(g->watch)->leader[0] == '\0') {
+	while (v->leader[0] == '\0' || drill_watch_now(g->watch) < v->leader_since + YOUNG_MS) {
 		if (stopped(g) || drill_watch_now(g->watch) > end)
 			return err_set(e, ERR_UNAVAILABLE, "nobody leads");
 		pause_a_step(g);

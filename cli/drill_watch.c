@@ -158,6 +158,7 @@ static void sample(struct drill_watch *w)
 static void new_leader(struct drill_watch *w, int64_t epoch, const char *id, const char *address)
 {
 	w->view.epoch = epoch;
+	w->view.leader_since = drill_watch_now(w);
 	snprintf(w->view.leader, sizeof(w->view.leader), "%s", id);
 	snprintf(w->leader_address, sizeof(w->leader_address), "%s", address);
 	if (epoch <= w->epoch_at_open || w->window.at_ms < 0)

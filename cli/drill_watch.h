@@ -38,10 +38,10 @@ struct drill_window {
 
 /* What was seen last. */
 struct drill_view {
-	char leader[DRILL_ID_MAX]; /* "" while nobody leads */
-	int64_t epoch;
-	unsigned standbys;  /* that its leader names */
-	char job_state[32]; /* "" before the first answer */
+	char leader[DRILL_ID_MAX];   /* "" while nobody leads */
+	int64_t epoch, leader_since; /* since the watch began */
+	unsigned standbys;           /* that its leader names */
+	char job_state[32];          /* "" before the first answer */
 	int64_t restarts, completed, failed, tasks;
 	unsigned taskmanagers; /* CONNECTED */
 	bool store_trouble, storage_trouble;

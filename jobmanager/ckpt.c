@@ -63,7 +63,7 @@ static void doom(struct ckpt *c, struct ckpt_flight *f, bool own_fault, const ch
 	snprintf(f->why, sizeof(f->why), "%s", why);
 	c->failures += own_fault;
 	if (!own_fault)
-		snprintf(c->trouble, sizeof(c->trouble), "checkpoint %" PRIu64 ": %.120s", f->id.v,
+		snprintf(c->trouble, sizeof(c->trouble), "checkpoint %" PRIu64 ": %.280s", f->id.v,
 			 why);
 }
 
@@ -131,11 +131,12 @@ static void put_failed(struct ckpt *c, struct ckpt_flight *f, enum errc code, co
 			f->backoff_ms = PUT_BACKOFF_MAX_MS;
 		f->retry_ms = now_ms + f->backoff_ms;
 		snprintf(c->trouble, sizeof(c->trouble),
-			 "manifest of checkpoint %" PRIu64 ": %.100s", f->id.v, text);
+			 "manifest of checkpoint %" PRIu64 ": %.260s", f->id.v, text);
+		snprintf(f->put_error, sizeof(f->put_error), "%s", text);
 		return;
 	}
-	char why[160];
-	snprintf(why, sizeof(why), "storage refused the manifest: %.120s", text);
+	char why[DOC_WHY_MAX];
+	snprintf(why, sizeof(why), "storage refused the manifest: %.280s", text);
 	doom(c, f, false, why);
 }
 
@@ -165,9 +166,9 @@ void ckpt_time(struct ckpt *c, uint64_t now_ms)
 		unsigned state = sm_state(&f->sm);
 		if ((state != CKPT_TRIGGERED && state != CKPT_SEALING) || now_ms < f->deadline_ms)
 			continue;
-		char why[160];
-		snprintf(why, sizeof(why), "timed out with %u of %u acknowledgements", f->n_got,
-			 f->n_parts);
+		char why[DOC_WHY_MAX];
+		snprintf(why, sizeof(why), "timed out with %u of %u acknowledgements%s%s", f->n_got,
+			 f->n_parts, f->put_error[0] ? "; manifest: " : "", f->put_error);
 		/* Slow storage looks the same: a timeout is not held against the job. */
 		doom(c, f, false, why);
 	}

@@ -65,8 +65,9 @@ struct ckpt_flight {
 	uint64_t token;    /* SEALING: the put in flight, 0: none */
 	uint64_t retry_ms; /* SEALING without a put in flight: when to put again */
 	uint64_t backoff_ms;
-	bool own_fault; /* DOOMED by the job's own doing */
-	char why[160];  /* DOOMED */
+	char put_error[DOC_WHY_MAX - 64]; /* SEALING: "" or why the last put failed */
+	bool own_fault;                   /* DOOMED by the job's own doing */
+	char why[DOC_WHY_MAX];            /* DOOMED */
 };
 
 struct ckpt {
@@ -76,7 +77,8 @@ struct ckpt {
 	uint64_t last_end_ms;     /* minPause counts from here */
 	struct counts *counts;    /* borrows; may be NULL */
 	uint32_t failures;        /* own-fault failures in a row */
-	char trouble[160]; /* "" or why the last one failed although the job is not to blame */
+	char trouble
+		[DOC_WHY_MAX]; /* "" or why the last one failed although the job is not to blame */
 };
 
 /* Paths (prefixes in storage) that a draft no longer refers to. */

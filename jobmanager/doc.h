@@ -87,11 +87,14 @@ struct doc_flight {
 	uint32_t *attempts; /* per region; owns */
 };
 
+/* Room for the name of an object and what storage said about it. */
+enum { DOC_WHY_MAX = 320 };
+
 struct doc_given_up {
 	struct ckpt_id id;
 	enum control_trigger kind;
 	int64_t triggered_wall_ms, wall_ms;
-	char text[160];
+	char text[DOC_WHY_MAX];
 };
 
 struct doc_failure {

@@ -20,7 +20,7 @@ show wordcount
 [   1.037s]   tm-1 <- trigger attempt=1 ckpt=1
 [   2.039s] job=wordcount/aaaaaaaa ckpt=2 begins: checkpoint
 [   2.040s]   tm-1 <- trigger attempt=1 ckpt=2
-[   6.039s] job=wordcount/aaaaaaaa ckpt=1 given up: timed out with 1 of 1 acknowledgements
+[   6.039s] job=wordcount/aaaaaaaa ckpt=1 given up: timed out with 1 of 1 acknowledgements; manifest: storage cannot be reached
 [   6.039s] job=wordcount/aaaaaaaa ckpt=3 begins: checkpoint
 [   6.040s]   tm-1 <- abort attempt=1 ckpt=1
 [   6.040s]   tm-1 <- trigger attempt=1 ckpt=3
@@ -30,7 +30,7 @@ storage up
 run 1s
 show wordcount
 ----
-[   7.042s] job=wordcount/aaaaaaaa ckpt=2 given up: timed out with 1 of 1 acknowledgements
+[   7.042s] job=wordcount/aaaaaaaa ckpt=2 given up: timed out with 1 of 1 acknowledgements; manifest: storage cannot be reached
 [   7.042s] job=wordcount/aaaaaaaa ckpt=4 begins: checkpoint
 [   7.043s]   tm-1 <- abort attempt=1 ckpt=2
 [   7.043s]   tm-1 <- trigger attempt=1 ckpt=4

@@ -319,8 +319,7 @@ static void sweep(struct uploader *u)
 }
 
 /* Rows go first: where no core is free, this thread gets a third of what a task gets, and a
- * capture takes longer instead of costing the tasks a fifth of their time. With a free core it runs
- * at full speed. */
+ * capture takes longer. With a free core it runs at full speed. */
 static void step_back(void)
 {
 	id_t me = (id_t)gettid();

@@ -429,7 +429,7 @@ static bool register_tm(struct jm *jm, const struct jm_event *ev, struct jm_effe
 		return false;
 	}
 	tm->beat_ms = jm->now_ms + jm->config.beat_ms;
-	tm->forgiven = r->highest.v < jm->quarantine.accepted.v;
+	tm->forgiven = quarantine_forgives(&jm->quarantine, jm->wall_ms);
 	const char *unusable = tms_unusable(tm, jm->cluster_id);
 	effects_trace(fx, LOG_LEVEL_INFO, "tm=%s registered: %" PRIu32 " slots, %u attempts%s%s",
 		      tm->id, tm->slots, r->n_items, unusable[0] ? "; not used: " : "", unusable);
@@ -711,8 +711,8 @@ static void accept(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 			      "nothing contradicts the store: there is nothing to accept");
 	else {
 		jm->accepting = ev->token;
-		quarantine_accept(&jm->quarantine, jm->epoch, jm->ahead, jm->config.instance,
-				  &jm->next_token, fx);
+		quarantine_accept(&jm->quarantine, jm->epoch, jm->ahead, jm->wall_ms,
+				  jm->config.instance, &jm->next_token, fx);
 	}
 }
 

@@ -141,7 +141,15 @@ static void read_document(struct quarantine *q, const struct jm_doc *doc)
 		q->epoch_base = 0;
 	if (json_get_u64(o, "", "accepted", &q->accepted.v, NULL) != ERR_OK)
 		q->accepted.v = 0;
+	if (json_get_i64_or(o, "", "acceptedMs", 0, INT64_MAX, 0, &q->accepted_wall_ms, NULL))
+		q->accepted_wall_ms = 0;
 	json_decref(o);
+}
+
+bool quarantine_forgives(const struct quarantine *q, int64_t wall_ms)
+{
+	int64_t ago = wall_ms - q->accepted_wall_ms;
+	return q->accepted_wall_ms && ago < QUARANTINE_FORGIVE_MS && ago > -QUARANTINE_FORGIVE_MS;
 }
 
 uint64_t quarantine_epoch_base(const char *value, size_t len)
@@ -173,6 +181,7 @@ static char *write_document(const struct quarantine *q, const char *instance, ui
 	if (q->epoch_base) {
 		json_object_set_new(o, "epochBase", json_integer((json_int_t)q->epoch_base));
 		json_object_set_new(o, "accepted", json_integer((json_int_t)q->accepted.v));
+		json_object_set_new(o, "acceptedMs", json_integer(q->accepted_wall_ms));
 	}
 	char *text = json_text(o);
 	json_decref(o);
@@ -386,11 +395,13 @@ static void write(struct quarantine *q, const char *instance, uint64_t *next_tok
 }
 
 void quarantine_accept(struct quarantine *q, struct epoch epoch, struct epoch ahead,
-		       const char *instance, uint64_t *next_token, struct jm_effects *fx)
+		       int64_t wall_ms, const char *instance, uint64_t *next_token,
+		       struct jm_effects *fx)
 {
 	uint64_t raw = epoch.v - q->epoch_base, top = ahead.v > epoch.v ? ahead.v : epoch.v;
 	q->epoch_base = top + 1 - raw;
 	q->accepted.v = top + 1;
+	q->accepted_wall_ms = wall_ms;
 	write(q, instance, next_token, fx);
 }
 

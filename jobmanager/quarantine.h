@@ -48,7 +48,8 @@ enum {
 	QUARANTINE_DWELL_MS = 100, /* after opening a job without marks */
 	QUARANTINE_WINDOW_MS = 60000,
 	QUARANTINE_AGAIN_MS = 300000,
-	QUARANTINE_RETRY_MS = 1000
+	QUARANTINE_RETRY_MS = 1000,
+	QUARANTINE_FORGIVE_MS = 120000 /* the orphan timeout, and as much again */
 };
 
 #define QUARANTINE_KEY "run/_cluster"
@@ -87,9 +88,9 @@ struct quarantine_doc { /* of a job that is not opened yet */
 
 struct quarantine {
 	/* recorded */
-	uint64_t epoch_base; /* added to every epoch: raised when a restored store was accepted */
-	struct epoch
-		accepted; /* TaskManagers that have not met this epoch speak of a lost history */
+	uint64_t epoch_base;   /* added to every epoch: raised when a restored store was accepted */
+	struct epoch accepted; /* epochs from here on follow the last acceptance of a store */
+	int64_t accepted_wall_ms; /* when that was; 0: never */
 	unsigned n_leaders;
 	struct quarantine_leader leaders[QUARANTINE_LEADERS]; /* oldest first; the last is ours */
 	struct job_id opening;                                /* "": no mark is set */
@@ -130,7 +131,10 @@ void quarantine_run(struct quarantine *q, uint64_t now_ms, int64_t wall_ms, cons
 /* Record at once that the store is accepted as it is: epochs go on above `ahead` and `epoch` (which
  * has the present base in it). */
 void quarantine_accept(struct quarantine *q, struct epoch epoch, struct epoch ahead,
-		       const char *instance, uint64_t *next_token, struct jm_effects *fx);
+		       int64_t wall_ms, const char *instance, uint64_t *next_token,
+		       struct jm_effects *fx);
+/* Was a store accepted so lately that what TaskManagers know beyond it is to be given up? */
+bool quarantine_forgives(const struct quarantine *q, int64_t wall_ms);
 /* What run/_cluster says; 0: nothing. */
 uint64_t quarantine_epoch_base(const char *value, size_t len);
 /* The outcome of a write; false: not ours. */

@@ -592,6 +592,10 @@ void job_leftovers(struct job *job, const struct job_env *env, struct taskmanage
 			continue;
 		bool known = item->region < job->doc.n_regions;
 		uint32_t recorded = known ? job->doc.regions[item->region].attempt.v : 0;
+#ifdef WEIR_MUTANT_TERMINAL_LEFT_ALONE
+		if (job_terminal(job))
+			continue;
+#endif
 		if (job_terminal(job) || (known && item->attempt.v < recorded))
 			add_leftover(job, tm, item->region, item->attempt);
 		else if (!known || item->attempt.v > recorded)
@@ -1011,9 +1015,16 @@ static enum region_phase phase_of(const struct job_region *region)
 {
 	if (region->n_parts == 0)
 		return REGION_WAITING;
-	for (unsigned i = 0; i < region->n_parts; i++)
-		if (region->parts[i].state != PART_RUNNING)
+	for (unsigned i = 0; i < region->n_parts; i++) {
+		enum part_state state = region->parts[i].state;
+#ifdef WEIR_MUTANT_PREPARED_IS_RUNNING
+		const bool runs = state == PART_RUNNING || state == PART_PREPARED;
+#else
+		const bool runs = state == PART_RUNNING;
+#endif
+		if (!runs)
 			return REGION_DEPLOYING;
+	}
 	return REGION_RUNNING;
 }
 

@@ -83,8 +83,10 @@ static void count_mark(struct quarantine *q, const struct job_id *job, int64_t w
 		*m = (struct quarantine_mark){.job = *job};
 	}
 	m->count++;
+#ifndef WEIR_MUTANT_MARKS_NEVER_HOLD
 	if (m->count >= QUARANTINE_COUNT)
 		m->held_wall_ms = wall_ms;
+#endif
 }
 
 static void drop_mark(struct quarantine *q, const struct job_id *job)

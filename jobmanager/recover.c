@@ -207,9 +207,11 @@ static void cost_of_doc(const struct jm_node *n, json_t *jobs, const struct ha_d
 			    "this leader does not know it: it ended, and would run again");
 	else if (behind(store, mine))
 		cost_of_job(jobs, id.hex, d.name, store, mine,
-			    v.terminal ? "it ended, and would run again"
-				       : "goes on from the store's checkpoint; output since then "
-					 "is written again, also by exactly-once sinks");
+			    v.terminal
+				    ? "it ended, and would run again"
+				    : "goes on from the store's checkpoint, or fails if its files "
+				      "were removed since; later output is written again, also "
+				      "by exactly-once sinks");
 	else if (v.trouble[0])
 		cost_of_job(jobs, id.hex, d.name, store, mine, v.trouble);
 	json_decref(store);

@@ -126,7 +126,7 @@ static void remove_gone(struct jm *jm)
 	size_t kept = 0;
 	for (size_t i = 0; i < jm->n_jobs; i++) {
 		if (jm->jobs[i]->gone) {
-			/* Its tombstone was read while the job was being created again: passed over. */
+			/* Its tombstone was read while it was being created again. */
 			if (jm->jobs[i]->existed) {
 				jm->done_loaded = false;
 				jm->reread_ms = jm->now_ms + 1;

@@ -69,18 +69,18 @@ enum jm_event_kind {
 	JM_FOLLOWING,   /* everything is forgotten; streams are closed */
 	JM_TM_REGISTER, /* `token` is the new command stream */
 	JM_TM_GONE,     /* the command stream `token` ended */
-	JM_TM_DEAD, /* answers JM_PROBE: nobody listens at its data address; `token` is the stream */
+	JM_TM_DEAD, /* answers JM_PROBE: nobody listens at its data address; `token`: the stream */
 	JM_TM_REPORTS, /* answered by a reply with `token`: OK, or CONFLICT (409: register again) */
 	JM_SUBMIT,     /* a validated specification; answered by a reply with `token` */
 	JM_CANCEL,     /* answered by a reply with `token` once the intent is recorded */
-	JM_AHEAD, /* something is ahead of the store, and we lead for sure: the store went back in
-	                 time; `text` says what, `epoch` is the highest one that somebody remembers */
-	JM_ACCEPT, /* take the store as it is, for good: answered by a reply with `token` once that is
-	                 recorded; the driver then lets somebody lead anew */
-	JM_RELEASE,   /* try a quarantined job again, now; answered by a reply with `token` */
-	JM_DECIDED,   /* outcome of a DECIDE effect */
-	JM_READ_DONE, /* outcome of a READ effect */
-	JM_BLOB_DONE, /* outcome of a BLOB_PUT or BLOB_REMOVE effect */
+	JM_AHEAD,      /* something is ahead of the store, and we lead for sure: the store went back
+	              in time; `text` says what, `epoch` is the highest that somebody remembers */
+	JM_ACCEPT,     /* take the store as it is, for good: answered by a reply with `token` once
+	              that is recorded; the driver then lets somebody lead anew */
+	JM_RELEASE,    /* try a quarantined job again, now; answered by a reply with `token` */
+	JM_DECIDED,    /* outcome of a DECIDE effect */
+	JM_READ_DONE,  /* outcome of a READ effect */
+	JM_BLOB_DONE,  /* outcome of a BLOB_PUT or BLOB_REMOVE effect */
 	JM_EVENT_COUNT
 };
 

@@ -161,7 +161,7 @@ struct job {
 	unsigned n_leftovers;
 	struct job_leftover *leftovers; /* to be cancelled; owns */
 	bool gone;                      /* jm: remove it */
-	bool existed; /* likewise: because there is one of this id in the store */
+	bool existed;                   /* likewise: because there is one of this id in the store */
 	bool touched;                   /* jm: an event concerned it */
 };
 

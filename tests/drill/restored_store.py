@@ -21,7 +21,7 @@ from leader_moments import spec  # noqa: E402
 
 
 class Etcd:
-    """The one member of the cluster's etcd: backup and restore, with the command line it runs with."""
+    """The one member of the cluster's etcd: backup and restore, with its own command line."""
 
     def __init__(self, c):
         self.c = c

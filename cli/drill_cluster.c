@@ -29,25 +29,21 @@ static enum errc make_directory(struct drill_cluster *k, struct err *e)
 	return ERR_OK;
 }
 
-/* The programs that are started inherit it; signatures are not checked. */
-static enum errc name_store(const struct drill_store *s, struct err *e)
-{
-	char url[160];
-	snprintf(url, sizeof(url), "http://%s", drill_store_address(s));
-	if (setenv("AWS_ENDPOINT_URL_S3", url, 1) || setenv("AWS_ACCESS_KEY_ID", "drill", 1) ||
-	    setenv("AWS_SECRET_ACCESS_KEY", "drill", 1) || setenv("AWS_REGION", "us-east-1", 1))
-		return err_errno(e, errno, "environment");
-	return ERR_OK;
-}
-
 static enum errc start(struct cli *c, struct drill_cluster *k, const bool *stop, struct err *e)
 {
+	/* Signatures are not checked; without credentials none would be made. */
+	const char *env[] = {"AWS_ACCESS_KEY_ID=drill", "AWS_SECRET_ACCESS_KEY=drill",
+			     "AWS_REGION=us-east-1", NULL, NULL};
+	char url[160];
+	snprintf(url, sizeof(url), "AWS_ENDPOINT_URL_S3=http://%s", drill_store_address(k->store));
+	env[3] = url;
 	struct local_plan plan = {.etcd = ETCD,
 				  .jobmanagers = JOBMANAGERS,
 				  .taskmanagers = TASKMANAGERS,
 				  .slots = SLOTS,
 				  .storage = "s3://drill/weir",
 				  .cluster = "drill",
+				  .env = env,
 				  .net = k->net.n ? k->net.name : NULL};
 	struct local_cluster *l;
 	enum errc rc = local_cluster_plan(k->dir, &plan, &l, e);
@@ -67,7 +63,6 @@ enum errc drill_cluster_start(struct cli *c, bool network, const bool *stop,
 	rc = rc ? rc
 		: drill_store_create(c->world, network ? "127.77.0.1" : "127.0.0.1", &out->store,
 				     e);
-	rc = rc ? rc : name_store(out->store, e);
 	rc = rc ? rc : start(c, out, stop, e);
 	if (rc)
 		drill_cluster_stop(out, false);

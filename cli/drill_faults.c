@@ -100,6 +100,14 @@ static enum errc a_worker(struct strike *s, bool its_taskmanager, struct err *e)
 	enum errc rc = drill_target_worker(&g->target, g->job, g->turn++, &worker, &tm, e);
 	s->n = 1;
 	s->victims[0] = its_taskmanager ? tm : worker;
+	s->victims[1] = worker;
+	return rc;
+}
+
+static enum errc a_frozen_machine(struct strike *s, struct err *e)
+{
+	enum errc rc = a_worker(s, true, e);
+	s->n = 2;
 	return rc;
 }
 
@@ -136,9 +144,10 @@ static enum errc choose(struct strike *s, enum drill_fault fault, struct err *e)
 	case DRILL_RESIGN_LEADER:
 	case DRILL_PARTITION_LEADER:
 		return the_leader(s, e);
-	case DRILL_KILL_TASKMANAGER:
-	case DRILL_FREEZE_TASKMANAGER:
+	case DRILL_KILL_TASKMANAGER: /* its workers die with it */
 		return a_worker(s, true, e);
+	case DRILL_FREEZE_TASKMANAGER: /* its workers would go on */
+		return a_frozen_machine(s, e);
 	case DRILL_KILL_WORKER:
 		return a_worker(s, false, e);
 	case DRILL_KILL_ETCD_LEADER:

@@ -6,7 +6,7 @@
 enum {
 	HOLD_MIN_MS = 200,
 	PAUSE_MAX_MS = 1000,
-	DEAD_MS = 1000,  /* a leader whose connections closed */
+	DEAD_MS = 3000,  /* one whose connections closed: mere ms, but for a starving machine */
 	SILENT_MS = 7000 /* one that is silent: its lease, and 2 s for a busy machine */
 };
 
@@ -24,9 +24,10 @@ static const struct drill_kind kinds[DRILL_FAULTS] = {
 				    2, false, 20000},
 	[DRILL_KILL_TASKMANAGER] = {"kill-taskmanager", "SIGKILL a TaskManager with tasks",
 				    DRILL_NEEDS_LOCAL, 0, 0, -1, 0, true, 20000},
-	[DRILL_FREEZE_TASKMANAGER] = {"freeze-taskmanager",
-				      "stop a TaskManager with tasks (SIGSTOP), then let it go on",
-				      0, 12000, 9000, -1, 0, true, 30000},
+	[DRILL_FREEZE_TASKMANAGER] =
+		{"freeze-taskmanager",
+		 "stop a TaskManager and its worker (SIGSTOP), then let them go on", 0, 12000, 9000,
+		 -1, 0, true, 30000},
 	[DRILL_KILL_WORKER] = {"kill-worker", "SIGKILL a process that runs tasks", 0, 0, 0, -1, 0,
 			       true, 20000},
 	[DRILL_KILL_ETCD_LEADER] = {"kill-etcd-leader", "SIGKILL etcd's leader",

@@ -121,15 +121,28 @@ static void serve_head(struct drill_store *s, struct world_request *r, const str
 	world_reply_with(s->world, r, 200, headers, 2, NULL, 0);
 }
 
+/* "bytes=FROM-TO", as Weir writes it. */
+static bool range_of(const char *text, uint64_t *from, uint64_t *to)
+{
+	char number[32];
+	if (!text_starts(text, "bytes="))
+		return false;
+	text += strlen("bytes=");
+	size_t dash = strcspn(text, "-");
+	snprintf(number, sizeof(number), "%.*s", (int)dash, text);
+	return text[dash] == '-' && text_u64(number, from, NULL) == ERR_OK &&
+	       text_u64(text + dash + 1, to, NULL) == ERR_OK && *to >= *from;
+}
+
 static void serve_get(struct drill_store *s, struct world_request *r, const struct object *o)
 {
 	const char *range = r->header(r, "Range");
-	unsigned long long from, to;
+	uint64_t from, to;
 	if (range == NULL) {
 		answer(s, r, 200, o->data, o->len);
 		return;
 	}
-	if (sscanf(range, "bytes=%llu-%llu", &from, &to) != 2 || from >= o->len || to < from) {
+	if (!range_of(range, &from, &to) || from >= o->len) {
 		error(s, r, 416, "InvalidRange");
 		return;
 	}

@@ -15,10 +15,10 @@ enum { DRILL_WHY_MAX = 160 };
 
 struct drill_result {
 	enum drill_fault fault;
-	char victim[40];  /* "jm-2"; "" if there is none */
-	int64_t at_ms;    /* of the strike, since the drill began */
-	uint64_t hold_ms; /* how long the fault lasted; 0: until somebody else led */
-	int64_t healed_ms; /* since the drill began: the fault ended, what had died was started again */
+	char victim[40];       /* "jm-2"; "" if there is none */
+	int64_t at_ms;         /* of the strike, since the drill began */
+	uint64_t hold_ms;      /* how long the fault lasted; 0: until somebody else led */
+	int64_t healed_ms;     /* since the drill began: the end of the fault */
 	int64_t detected_ms;   /* after the strike: somebody else said that something is wrong */
 	int64_t commanding_ms; /* after the strike: the next leader */
 	int64_t recovered_ms;  /* after its end: all is as before; -1: never */

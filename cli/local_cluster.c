@@ -157,6 +157,17 @@ static void program(json_t *argv, const char *name)
 		arg(argv, "%s", name);
 }
 
+/* It becomes the program: the pid stays. */
+static void environment(const struct local_cluster *l, json_t *argv)
+{
+	const json_t *all = json_object_get(l->doc, "env"), *one;
+	size_t i;
+	if (json_array_size(all))
+		arg(argv, "env");
+	json_array_foreach (all, i, one)
+		arg(argv, "%s", json_string_value(one));
+}
+
 static char *joined(const struct local_cluster *l, enum local_kind kind, const char *prefix,
 		    const char *member)
 {
@@ -219,6 +230,7 @@ static void jobmanager_command(const struct local_cluster *l, json_t *entry)
 		arg(argv, "exec");
 		arg(argv, "%s", namespace);
 	}
+	environment(l, argv);
 	program(argv, "weir-jobmanager");
 	common_flags(l, argv, text_of(entry, "name"));
 	arg(argv, "--etcd");
@@ -243,6 +255,7 @@ static void taskmanager_command(const struct local_cluster *l, json_t *entry)
 	json_t *argv = json_array();
 	const char *name = text_of(entry, "name");
 	char *jobmanagers = joined(l, LOCAL_JOBMANAGER, "", "clusterAddress");
+	environment(l, argv);
 	program(argv, "weir-taskmanager");
 	common_flags(l, argv, name);
 	arg(argv, "--jobmanagers");
@@ -347,6 +360,10 @@ static enum errc fill(struct local_cluster *l, const struct local_plan *plan, st
 	free(storage);
 	if (l->doc == NULL)
 		return err_set(e, ERR_INVALID, "the storage URL or a path is not UTF-8");
+	json_t *env = json_array();
+	for (const char *const *one = plan->env; one && *one; one++)
+		json_array_append_new(env, json_string(*one));
+	json_object_set_new(l->doc, "env", env);
 	plan_entries(l, plan, ports);
 	return save(l, e);
 }

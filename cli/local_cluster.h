@@ -27,6 +27,8 @@ struct local_plan {
 	const char *cluster; /* its name in etcd */
 	unsigned port;       /* of the first JobManager's REST API; 0: any free one */
 	bool temporary;      /* the directory is removed by stop */
+	const char *const
+		*env;    /* NULL-ended "NAME=value" for JobManagers and TaskManagers; or NULL */
 	const char *net; /* NULL: loopback. Else jm-<i> runs in the network namespace "<net>-<i>"
 	                        on 127.77.0.<10+i>, and etcd here on 127.77.0.2 (cli/drill_net.h) */
 };

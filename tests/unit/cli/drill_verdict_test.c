@@ -31,8 +31,8 @@ Test(drill_verdict, a_killed_leader)
 {
 	struct drill_result r = good(DRILL_KILL_LEADER);
 	held(&r);
-	r.commanding_ms = 1001;
-	broken(&r, "1001 ms");
+	r.commanding_ms = 3001;
+	broken(&r, "3001 ms");
 	r.commanding_ms = -1;
 	broken(&r, "nobody took over");
 	r = good(DRILL_KILL_LEADER);

@@ -20,7 +20,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import Cluster, say, wait_for  # noqa: E402
+from cluster import Cluster, alive, say, wait_for  # noqa: E402
 
 KEYS = 100
 # moment -> does the checkpoint in flight complete under the successor, with the same id?
@@ -194,11 +194,14 @@ class Moments:
         path = self.c.arm("leader-barrier-read")
         self.c.kill(self.c.pid(first[0]))
         wait_for("the second to die", 30, lambda: not os.path.exists(path), every=0.002)
-        wait_for("a third", 30, lambda: (self.c.leader() or ("", 0))[1] > first[1] and
-                 self.c.leader()[0] != first[0])
-        for p in self.c.refresh()["jobmanagers"]:
-            if p.get("state", "") not in ("running", "RUNNING", "ready", ""):
-                self.c.start(p.get("id", p.get("name")))
+
+        def third():
+            now = self.c.leader()
+            return now and now[1] > first[1] and alive(self.c.pid(now[0]))
+        wait_for("a third", 30, third)
+        for jm in self.c.names("jobmanagers"):
+            if not alive(self.c.pid(jm)):
+                self.c.start(jm)
         restarts = self.c.job(job)["weir"]["restarts"]
         self.finish(job, name, records, f"leader-barrier-read, restarts {restarts}")
 

@@ -142,11 +142,11 @@ static void submitted(struct user *u, const struct world_reply *r)
 	} else if (r->code == ERR_OK && r->status < 500 && r->status != 409) {
 		check_fail(u->c->check, "a submission was answered with %d: %.200s", r->status,
 			   r->body);
-	} else if (r->code == ERR_OK && r->status == 409) {
+	} else if (r->code == ERR_OK && r->status == 409 && j->own_id) {
 		if (!check_exists(u->c->check, j->id))
 			check_fail(u->c->check, "a submission met a job that is not recorded");
 		j->accepted = true;
-	} else if (!j->own_id && r->code == ERR_UNKNOWN) {
+	} else if (!j->own_id && (r->code == ERR_UNKNOWN || r->status == 409)) {
 		j->submit_ms = UINT64_MAX; /* perhaps it is there: it is not ours to repeat */
 	}
 }

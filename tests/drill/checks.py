@@ -34,7 +34,8 @@ class Checks:
             self(act.__name__, False, f"{e!r}\n{traceback.format_exc(limit=-3)}")
 
 
-def run(doc, *acts, verify=False):
+def run(doc, *acts, verify=False, skips=()):
+    """`skips`: the reason of each act that cannot run here; counted and said."""
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--bin", required=True, help="directory of the programs")
     if verify:
@@ -46,7 +47,9 @@ def run(doc, *acts, verify=False):
         if options.only in (None, act.__name__):
             say(f"-- {act.__name__.replace('_', ' ')}")
             checks.attempt(act)
-    say(f"{checks.passed} passed, {checks.failed} failed, 0 skipped")
+    for reason in skips:
+        say(f"SKIP: {reason}")
+    say(f"{checks.passed} passed, {checks.failed} failed, {len(skips)} skipped")
     sys.exit(1 if checks.failed or not checks.passed else 0)
 
 

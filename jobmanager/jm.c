@@ -168,10 +168,23 @@ static struct job_env env_of(struct jm *jm, struct jm_effects *fx)
 	};
 }
 
+/* What runs there of jobs that are not opened (quarantined, unreadable, unknown to the store) may
+ * run on: its slots are not given away. */
+static void count_foreign(const struct jm *jm, struct taskmanager *tm)
+{
+	tm->foreign = 0;
+	for (unsigned i = 0; i < tm->n_items; i++)
+		if (!jm_find(jm, &tm->items[i].job))
+			tm->foreign += tms_slots_of_job(tm, i);
+}
+
 static void recount(struct jm *jm)
 {
-	for (size_t i = 0; i < jm->tms.n; i++)
-		jm->tms.at[i]->used = jm->tms.at[i]->of_job = 0;
+	for (size_t i = 0; i < jm->tms.n; i++) {
+		struct taskmanager *tm = jm->tms.at[i];
+		tm->used = tm->foreign;
+		tm->of_job = 0;
+	}
 	for (size_t i = 0; i < jm->n_jobs; i++)
 		job_count_slots(jm->jobs[i]);
 }
@@ -434,6 +447,7 @@ static bool register_tm(struct jm *jm, const struct jm_event *ev, struct jm_effe
 	effects_trace(fx, LOG_LEVEL_INFO, "tm=%s registered: %" PRIu32 " slots, %u attempts%s%s",
 		      tm->id, tm->slots, r->n_items, unusable[0] ? "; not used: " : "", unusable);
 	welcome(jm, tm, fx);
+	count_foreign(jm, tm);
 	struct job_env env = env_of(jm, fx);
 	for (size_t i = 0; i < jm->n_jobs; i++)
 		job_tm_registered(jm->jobs[i], &env, tm, r);
@@ -507,6 +521,10 @@ static bool take_report(struct jm *jm, struct taskmanager *tm, const struct cont
 		return false;
 	}
 	tms_note_report(tm, m);
+	if (tm->foreign && (m->kind == CONTROL_REPORT_ENDED || m->kind == CONTROL_REPORT_FAILED)) {
+		count_foreign(jm, tm);
+		jm->dirty = true;
+	}
 	if (m->kind == CONTROL_REPORT_RUNNING)
 		count_restore(&jm->counts, m->stats);
 	struct job_env env = env_of(jm, fx);
@@ -963,6 +981,18 @@ static void advance_jobs(struct jm *jm, bool all, struct jm_effects *fx)
 	remove_gone(jm);
 }
 
+/* The job that was opened last behind a mark: does it live? One that cannot be read is left alone,
+ * and one that ended has nothing left to kill with. */
+static void watch_opened(struct jm *jm)
+{
+	struct quarantine *q = &jm->quarantine;
+	const struct job *job = jm_find(jm, &q->opening);
+	if (job && sm_state(&job->sm) == JOB_RECONCILING)
+		return;
+	const struct doc_pointer *newest = job ? doc_newest(&job->doc) : NULL;
+	quarantine_lives(q, newest && newest->epoch == jm->epoch.v, jm->now_ms);
+}
+
 static bool inherits_flight(const struct job *job)
 {
 	for (unsigned i = 0; i < job->doc.n_flights; i++)
@@ -1010,6 +1040,8 @@ void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 	all |= open_jobs(jm, fx);
 	reread(jm, fx);
 	advance_jobs(jm, all, fx);
+	if (leads(jm))
+		watch_opened(jm);
 	if (leads(jm))
 		cleanup_run(&jm->cleanup, jm->now_ms, &jm->next_token, fx);
 	note_progress(jm, fx, before);

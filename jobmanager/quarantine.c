@@ -330,6 +330,8 @@ static void watch(struct quarantine *q, uint64_t now_ms, uint64_t ms)
 {
 	sm_move(&q->sm, QUARANTINE_WATCHING, "opened");
 	q->due_ms = now_ms + ms;
+	q->settles_ms = now_ms + QUARANTINE_EARLY_MS;
+	q->taken_up = false;
 }
 
 bool quarantine_next(struct quarantine *q, uint64_t now_ms, struct quarantine_doc *out)
@@ -353,8 +355,21 @@ bool quarantine_next(struct quarantine *q, uint64_t now_ms, struct quarantine_do
 	return true;
 }
 
+void quarantine_lives(struct quarantine *q, bool proven, uint64_t now_ms)
+{
+#ifdef WEIR_MUTANT_MARK_STANDS_TOO_LONG
+	return;
+#endif
+	if (sm_state(&q->sm) != QUARANTINE_WATCHING || !q->opening.hex[0])
+		return;
+	uint64_t enough_ms = proven ? now_ms : now_ms + QUARANTINE_DWELL_MS;
+	if ((proven || !q->taken_up) && enough_ms < q->due_ms)
+		q->due_ms = enough_ms;
+	q->taken_up = true;
+}
+
 /* What was opened has been watched for long enough. */
-static void watched(struct quarantine *q)
+static void watched(struct quarantine *q, uint64_t now_ms)
 {
 	if (q->opening.hex[0]) {
 		drop_mark(q, &q->opening);
@@ -363,6 +378,10 @@ static void watched(struct quarantine *q)
 	q->dirty = true;
 	if (next_doc(q)) {
 		sm_move(&q->sm, QUARANTINE_RECORDING, "the next job");
+		return;
+	}
+	if (now_ms < q->settles_ms) { /* a crash is early until then; nobody is blamed for it */
+		q->due_ms = q->settles_ms;
 		return;
 	}
 	for (unsigned i = 0; i < q->n_leaders; i++)
@@ -418,7 +437,7 @@ void quarantine_run(struct quarantine *q, uint64_t now_ms, int64_t wall_ms, cons
 		    uint64_t *next_token, struct jm_effects *fx)
 {
 	if (sm_state(&q->sm) == QUARANTINE_WATCHING && now_ms >= q->due_ms && !q->token)
-		watched(q);
+		watched(q, now_ms);
 	if (sm_state(&q->sm) == QUARANTINE_SETTLED && q->n_docs && !q->token)
 		try_again(q, wall_ms);
 	if (q->token || q->blind || now_ms < q->retry_ms || sm_state(&q->sm) == QUARANTINE_IDLE)

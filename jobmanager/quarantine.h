@@ -7,7 +7,7 @@
  *                     ^                                                   v
  *                     +------ the next mark ------- WATCHING <--opened----+
  *                     |                                |
- *                     +-- a held job is tried again -- SETTLED <-- two seconds, recorded
+ *                     +-- a held job is tried again -- SETTLED <-- two seconds after the last
  *
  * The document `run/_cluster`, which the barrier reads, holds when the last
  * leaders began and whether they lived for two seconds (settled). From it a new
@@ -16,12 +16,17 @@
  *   calm     nobody crashed early lately: opens all jobs at once, records itself meanwhile
  *   wary     the one before crashed early: records itself first, then opens all
  *   careful  two in a row crashed early within the last minute: opens the jobs one by one,
- *            each behind a recorded mark; those with marks last, watched for two seconds
+ *            each behind a recorded mark; those with marks last
  *
- * A mark that a leader left when it died counts against the job. Three hold the
- * job: it is not opened, not even read; its tasks are left alone. It is tried
+ * A mark that a leader left when it died counts against the job. Three in a row hold
+ * the job: it is not opened, not even read; its tasks are left alone. It is tried
  * again after five minutes, or when somebody asks (release), behind a mark.
- * A job that lived through its watch has no marks any more.
+ *
+ * The mark stands as long as its job is being opened, no longer: a leader that was
+ * killed from outside soon afterwards says nothing about the job. It, and all marks
+ * that the job had, are dropped as soon as the job was taken up (its workers adopted or
+ * given up; then QUARANTINE_DWELL_MS, for what the first commands may do), when a checkpoint
+ * of it completes, and QUARANTINE_EARLY_MS after it was opened in any case.
  *
  * A store that takes no writes (NOSPACE) gets no marks: all jobs are opened.
  *
@@ -45,7 +50,7 @@ enum {
 	QUARANTINE_MARKS = 64,
 	QUARANTINE_COUNT = 3, /* marks that hold a job */
 	QUARANTINE_EARLY_MS = 2000,
-	QUARANTINE_DWELL_MS = 100, /* after opening a job without marks */
+	QUARANTINE_DWELL_MS = 100, /* after a job was taken up */
 	QUARANTINE_WINDOW_MS = 60000,
 	QUARANTINE_AGAIN_MS = 300000,
 	QUARANTINE_RETRY_MS = 1000,
@@ -100,11 +105,13 @@ struct quarantine {
 	/* volatile */
 	struct sm sm;
 	enum quarantine_mode mode;
-	bool blind;        /* the store takes no marks */
-	bool dirty;        /* something recorded has changed */
-	uint64_t token;    /* of the write in flight; 0: none */
-	uint64_t due_ms;   /* WATCHING: until then */
-	uint64_t retry_ms; /* a refused write: not again before */
+	bool blind;          /* the store takes no marks */
+	bool dirty;          /* something recorded has changed */
+	bool taken_up;       /* the job that the mark is of */
+	uint64_t token;      /* of the write in flight; 0: none */
+	uint64_t due_ms;     /* WATCHING: until then */
+	uint64_t settles_ms; /* not settled before: the last job was opened two seconds ago */
+	uint64_t retry_ms;   /* a refused write: not again before */
 	size_t n_docs;
 	struct quarantine_doc *docs; /* owns; in the order of opening */
 };
@@ -142,6 +149,10 @@ bool quarantine_decided(struct quarantine *q, uint64_t token, enum errc code, co
 			uint64_t revision, uint64_t now_ms);
 /* Take the next document that may be opened now; false: none. The caller frees key and value. */
 bool quarantine_next(struct quarantine *q, uint64_t now_ms, struct quarantine_doc *out);
+
+/* The job that was opened last lives: it is taken up, or (`proven`) a checkpoint of it completed
+ * under this leader. May be said again and again. */
+void quarantine_lives(struct quarantine *q, bool proven, uint64_t now_ms);
 
 /* Was every job opened that is not held? */
 bool quarantine_all_opened(const struct quarantine *q);

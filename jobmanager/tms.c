@@ -19,6 +19,7 @@ void tms_init(struct tms *t)
 static void tm_destroy(struct taskmanager *tm)
 {
 	free(tm->items);
+	free(tm->item_slots);
 	free(tm);
 }
 
@@ -77,10 +78,28 @@ static struct control_item *add_item(struct taskmanager *tm)
 	if (tm->n_items == tm->items_capacity) {
 		tm->items_capacity = tm->items_capacity ? 2 * tm->items_capacity : 4;
 		tm->items = mem_resize(tm->items, tm->items_capacity, sizeof(tm->items[0]));
+		tm->item_slots = mem_resize(tm->item_slots, tm->items_capacity, sizeof(uint32_t));
 	}
+	tm->item_slots[tm->n_items] = 0;
 	struct control_item *item = &tm->items[tm->n_items++];
 	memset(item, 0, sizeof(*item));
 	return item;
+}
+
+/* Slot i holds subtask i of every vertex, so there are as many as the widest vertex has subtasks. They
+ * are listed vertex by vertex. */
+static uint32_t slots_of(const json_t *subtasks)
+{
+	uint32_t most = 0, run = 0;
+	json_int_t before = -1;
+	for (size_t i = 0; i < json_array_size(subtasks); i++) {
+		const json_t *subtask = json_array_get(subtasks, i);
+		json_int_t vertex = json_integer_value(json_array_get(subtask, 0));
+		run = vertex == before ? run + 1 : 1;
+		before = vertex;
+		most = run > most ? run : most;
+	}
+	return most;
 }
 
 static void take_inventory(struct taskmanager *tm, const struct control_registration *r)
@@ -89,6 +108,7 @@ static void take_inventory(struct taskmanager *tm, const struct control_registra
 	for (unsigned i = 0; i < r->n_items; i++) {
 		struct control_item *item = add_item(tm);
 		*item = r->items[i];
+		tm->item_slots[i] = slots_of(item->subtasks);
 		item->subtasks = NULL;
 		item->acks = NULL;
 	}
@@ -185,7 +205,27 @@ struct control_item *tms_item(struct taskmanager *tm, const struct job_id *job, 
 
 static void drop_item(struct taskmanager *tm, struct control_item *item)
 {
+	tm->item_slots[item - tm->items] = tm->item_slots[tm->n_items - 1];
 	*item = tm->items[--tm->n_items];
+}
+
+static bool lives(const struct control_item *item)
+{
+	return item->state < CONTROL_STATE_FAILED;
+}
+
+uint32_t tms_slots_of_job(const struct taskmanager *tm, unsigned i)
+{
+	uint32_t most = 0;
+	for (unsigned k = 0; k < tm->n_items && lives(&tm->items[i]); k++) {
+		if (!lives(&tm->items[k]) || !job_id_equal(&tm->items[k].job, &tm->items[i].job))
+			continue;
+		if (k < i)
+			return 0; /* counted there */
+		if (tm->item_slots[k] > most)
+			most = tm->item_slots[k];
+	}
+	return most;
 }
 
 /* The item that a report is about; one that is not known yet begins. */

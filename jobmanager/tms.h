@@ -47,7 +47,8 @@ struct taskmanager {
 	uint64_t gone_ms;      /* AWAY: since */
 	uint64_t beat_ms;      /* next beat is due */
 	uint32_t slots, used;
-	uint32_t of_job; /* scratch of job_count_slots() */
+	uint32_t foreign; /* of `used`: by jobs that are not opened */
+	uint32_t of_job;  /* scratch of job_count_slots() */
 	char data_address[128];
 	char rest_host[64];
 	char cookie[ID_TEXT];
@@ -56,6 +57,7 @@ struct taskmanager {
 	bool doubted;  /* was called dead, and lives: a refused connection proves nothing here */
 	unsigned n_items, items_capacity;
 	struct control_item *items; /* owns; without acks and subtasks */
+	uint32_t *item_slots;       /* owns; of each item that a registration brought, else 0 */
 };
 
 struct tms {
@@ -89,6 +91,10 @@ void tms_remove(struct tms *t, struct taskmanager *tm); /* frees it */
 void tms_note_report(struct taskmanager *tm, const struct control_report_msg *m);
 struct control_item *tms_item(struct taskmanager *tm, const struct job_id *job, uint32_t region,
 			      struct attempt attempt); /* NULL: none */
+
+/* The slots that the job of items[i] takes here if items[i] is its first live one, else 0: so the sum
+ * over all items counts each job once. Regions of a job share slots. */
+uint32_t tms_slots_of_job(const struct taskmanager *tm, unsigned i);
 
 /* Number and emit one command. Dropped unless CONNECTED. Takes the message's references. */
 void tms_send(struct taskmanager *tm, struct control_command_msg *msg, struct epoch epoch,

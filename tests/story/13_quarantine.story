@@ -69,19 +69,35 @@ store show
   spec/bbbbbbbb
   run/bbbbbbbb
 
-# Its tasks were left alone: nobody was told anything about it.
+# Its tasks were left alone: nobody was told anything about it. They may run on, so their slots are
+# not given to others.
+
+submit third parallelism=2 interval=1h
+run 1s
+show third
+cancel third
+run 1s
+----
+[   6.357s] answer: OK
+  status=CREATED attempt=1 restarts=0 counted=0 newest=0 committed=0 failures=0 trouble: waits for slots: 2 needed, 0 free on 1 TaskManagers
+[   7.357s] answer: OK
+[   7.357s] job=third/cccccccc WAITING -> CANCELLING: as asked
+[   7.360s] job=third/cccccccc CANCELLING -> CANCELED: what was completed is committed
+
+# It cannot be cancelled while it is not opened.
 
 cancel bad
 release good
 run 1s
 ----
-[   6.354s] answer: UNAVAILABLE: Job bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb is not opened: it may be quarantined; release it first
-[   6.354s] answer: CONFLICT: Job aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa is not quarantined
+[   8.354s] answer: UNAVAILABLE: Job bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb is not opened: it may be quarantined; release it first
+[   8.354s] answer: CONFLICT: Job aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa is not quarantined
 
 # Five minutes later it is tried again, and kills again; asked for after it was mended, it goes on.
 
 run 5min
 ----
+[  17.381s] storage removes jobs/c.../
 [ 303.357s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 3 marks
 [ 303.357s] tm=tm-1 has tasks of a job that was opened just now -> it has to register again
 [ 303.357s] at leader-open-bbbbbbbbbbbbbbb
@@ -97,10 +113,10 @@ run 3s
 show bad
 ----
   not opened: quarantined, 4 marks
-[ 310.354s] answer: OK
-[ 310.357s] tm=tm-1 has tasks of a job that was opened just now -> it has to register again
-[ 310.457s] tm=tm-1 registered: 4 slots, 2 attempts
-[ 310.457s] job=bad/bbbbbbbb RECONCILING -> RUNNING: adopted as it runs
+[ 312.354s] answer: OK
+[ 312.357s] tm=tm-1 has tasks of a job that was opened just now -> it has to register again
+[ 312.457s] tm=tm-1 registered: 4 slots, 2 attempts
+[ 312.457s] job=bad/bbbbbbbb RECONCILING -> RUNNING: adopted as it runs
   status=RUNNING attempt=1 restarts=0 counted=0 newest=0 committed=0 failures=0
 
 # No marks are set in a store that takes none: then all jobs are opened, as if nobody had crashed.
@@ -116,26 +132,26 @@ poison none
 leader start
 run 1s
 ----
-[ 313.354s] the leader dies
-[ 313.354s] leads with epoch 31: 2 jobs to reconcile
-[ 313.354s] at leader-open-bbbbbbbbbbbbbbb
-[ 313.354s] the leader dies
-[ 313.354s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
-[ 313.354s] leads with epoch 32: 2 jobs to reconcile
-[ 313.354s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
-[ 313.354s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
-[ 313.354s] at leader-open-bbbbbbbbbbbbbbb
-[ 313.354s] the leader dies
-[ 313.354s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
-[ 313.354s] leads with epoch 33: 2 jobs to reconcile
-[ 313.354s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
-[ 313.354s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
-[ 313.354s] at leader-open-bbbbbbbbbbbbbbb
-[ 313.354s] the leader dies
-[ 313.354s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
-[ 313.354s] leads with epoch 34: 2 jobs to reconcile
-[ 313.357s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
-[ 313.357s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
-[ 313.364s] tm=tm-1 registered: 4 slots, 2 attempts
-[ 313.364s] job=good/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
-[ 313.364s] job=bad/bbbbbbbb RECONCILING -> RUNNING: adopted as it runs
+[ 315.354s] the leader dies
+[ 315.354s] leads with epoch 37: 2 jobs to reconcile
+[ 315.354s] at leader-open-bbbbbbbbbbbbbbb
+[ 315.354s] the leader dies
+[ 315.354s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
+[ 315.354s] leads with epoch 38: 2 jobs to reconcile
+[ 315.354s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
+[ 315.354s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
+[ 315.354s] at leader-open-bbbbbbbbbbbbbbb
+[ 315.354s] the leader dies
+[ 315.354s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
+[ 315.354s] leads with epoch 39: 2 jobs to reconcile
+[ 315.354s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
+[ 315.354s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
+[ 315.354s] at leader-open-bbbbbbbbbbbbbbb
+[ 315.354s] the leader dies
+[ 315.354s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
+[ 315.354s] leads with epoch 40: 2 jobs to reconcile
+[ 315.357s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
+[ 315.357s] job=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb opened: 0 marks
+[ 315.364s] tm=tm-1 registered: 4 slots, 2 attempts
+[ 315.364s] job=good/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
+[ 315.364s] job=bad/bbbbbbbb RECONCILING -> RUNNING: adopted as it runs

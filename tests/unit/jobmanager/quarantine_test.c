@@ -160,6 +160,30 @@ Test(quarantine, a_leader_that_lived_two_seconds_or_handed_over_makes_nobody_car
 	}
 }
 
+/* Killed from outside at any time once the job was taken up: that is not the job's doing. */
+Test(quarantine, a_leader_killed_after_it_took_the_job_up_blames_nobody)
+{
+	struct job_id b = {B};
+	struct store s = {0};
+	struct leader l;
+	for (unsigned i = 0; i < 9; i++) {
+		begin(&l, &s, 1000 + i * 500, 10 + i, i > 0);
+		bool proven = i % 2;
+		while (!l.opened_b)
+			cr_assert(run(&l, 0, false));
+		quarantine_lives(&l.q, proven, l.now_ms);
+		(void)run(&l, proven ? 10 : QUARANTINE_DWELL_MS, false);
+		quarantine_lives(&l.q, false, l.now_ms); /* said again: nothing is put off */
+		(void)run(&l, 20, false);
+		cr_expect(eq(u32, quarantine_count(&l.q, &b), 0), "leader %u", i);
+		cr_expect(strstr(s.value, B) == NULL, "leader %u: %s", i, s.value);
+		quarantine_fini(&l.q);
+	}
+	begin(&l, &s, 6000, 30, true);
+	cr_expect(eq(int, (int)l.q.mode, QUARANTINE_CAREFUL), "but they did crash early");
+	quarantine_fini(&l.q);
+}
+
 Test(quarantine, a_store_without_room_gets_no_marks_and_holds_nobody_up)
 {
 	struct store s = {0};

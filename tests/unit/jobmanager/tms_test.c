@@ -134,3 +134,34 @@ Test(tms, a_foreign_cookie_is_not_used)
 	cr_assert(strstr(tms_unusable(tm, "c1"), "not read"));
 	tms_fini(&t);
 }
+
+/* Slot i holds subtask i of every vertex; regions of a job share slots; what ended takes none. */
+Test(tms, slots_of_jobs_that_are_not_opened_are_counted_from_the_inventory)
+{
+	struct tms t;
+	struct control_item items[4];
+	memset(items, 0, sizeof(items));
+	const char *const subtasks[] = {"[[0,1],[0,3],[1,1],[1,3],[2,1]]", "[[3,0],[3,1],[3,2]]",
+					"[[0,0]]", "[[0,0],[0,1]]"};
+	for (unsigned i = 0; i < 4; i++) {
+		memset(items[i].job.hex, i < 2 ? 'a' : 'b' + (char)i, ID_HEX);
+		items[i].region = i;
+		items[i].state = i == 3 ? CONTROL_STATE_FAILED : CONTROL_STATE_RUNNING;
+		items[i].subtasks = json_loads(subtasks[i], 0, NULL);
+	}
+	struct control_registration r = registration("tm-1", "x");
+	r.n_items = 4;
+	r.items = items;
+	tms_init(&t);
+	struct taskmanager *tm = tms_register(&t, &r, 1, 0);
+	static const uint32_t slots[] = {3, 0, 1, 0};
+	for (unsigned i = 0; i < 4; i++)
+		cr_expect_eq(tms_slots_of_job(tm, i), slots[i], "item %u", i);
+	struct control_report_msg ended = report(CONTROL_REPORT_ENDED, 0);
+	ended.region = 1;
+	tms_note_report(tm, &ended);
+	cr_expect_eq(tms_slots_of_job(tm, 0), 2, "the wider region ended");
+	for (unsigned i = 0; i < 4; i++)
+		json_decref(items[i].subtasks);
+	tms_fini(&t);
+}

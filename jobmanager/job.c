@@ -558,6 +558,7 @@ static void register_part(struct job *job, const struct job_env *env, unsigned r
 	part->seen = true;
 	part->told_prepare = part->told_run = part->told_end = false;
 	part->told_complete = (struct ckpt_id){0};
+	part->told_aborts = 0;
 	for (unsigned k = 0; k < job->ckpt.n; k++)
 		job->ckpt.flights[k]->acks[job_flat(job, r, i)].told = false;
 	const struct control_item *item = find_item(reg, job, r);
@@ -862,6 +863,7 @@ static void renew_region(struct job *job, const struct job_env *env, const struc
 		region->n_parts = placed ? region->n_next : 0;
 		region->waiting_since_ms = 0;
 		region->phase = placed ? REGION_DEPLOYING : REGION_WAITING;
+		region->given_up_before = job->doc.n_given_up;
 		for (unsigned i = 0; i < region->n_parts; i++)
 			region->parts[i].seen = true;
 	} else
@@ -876,14 +878,6 @@ static void end_lost_attempts(struct job *job, const struct job_env *env)
 	for (size_t i = 0; i < env->tms->n; i++)
 		if (env->tms->at[i]->state == TM_CONNECTED && env->tms->at[i]->forgiven)
 			job_leftovers(job, env, env->tms->at[i]);
-}
-
-static void abort_given_up(struct job *job, const struct job_env *env, const struct doc *before)
-{
-	for (unsigned i = 0; i < before->n_flights && env->leading; i++)
-		if (!in_flight(&job->doc, before->flights[i].id) &&
-		    before->flights[i].id.v != newest_value(job))
-			job_send_abort(job, env, before->flights[i].id);
 }
 
 static void queue_cleanup(struct job *job, const struct job_env *env, const struct doc *before)
@@ -921,7 +915,6 @@ static void recorded(struct job *job, const struct job_env *env, uint64_t revisi
 		end_lost_attempts(job, env);
 	mark_sinks(job);
 	narrate_checkpoints(job, env, &before);
-	abort_given_up(job, env, &before);
 	ckpt_recorded(&job->ckpt, &job->doc, job_n_parts(job),
 		      job->spec ? job->spec->checkpointing.timeout_ms : LOADED_TIMEOUT_MS,
 		      env->now_ms);

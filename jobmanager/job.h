@@ -90,6 +90,7 @@ struct job_part {
 	bool sinks; /* hosts a subtask of a sink */
 	bool at_end;
 	struct ckpt_id told_complete;
+	uint64_t told_aborts; /* of the document's n_given_up, so many */
 	struct ckpt_id committed;
 	char address[128];
 };
@@ -110,6 +111,7 @@ struct job_region {
 	unsigned n_next;        /* parts of the placement in the draft that is in flight */
 	struct job_part *next;  /* owns */
 	struct job_former former;
+	uint64_t given_up_before; /* the document's n_given_up as this attempt was placed */
 	uint64_t waiting_since_ms;
 	uint64_t not_before_ms; /* of the recorded back-off, on our clock */
 	bool ran;               /* this attempt was RUNNING */

@@ -148,18 +148,44 @@ static void trigger(struct job *job, const struct job_env *env, struct ckpt_flig
 		}
 }
 
-void job_send_abort(struct job *job, const struct job_env *env, struct ckpt_id id)
+static void send_abort(const struct job *job, const struct job_env *env, unsigned r,
+		       struct taskmanager *tm, struct ckpt_id id)
 {
-	for (unsigned r = 0; r < job->doc.n_regions; r++)
-		for (unsigned i = 0; i < job->regions[r].n_parts; i++) {
-			struct job_part *part = &job->regions[r].parts[i];
-			if (!part_online(part) || part->state != PART_RUNNING)
-				continue;
-			struct control_command_msg m =
-				message(job, CONTROL_ABORT, r, job->doc.regions[r].attempt);
-			m.checkpoint = id;
-			tms_send(part->tm, &m, env->epoch, env->fx);
-		}
+	struct control_command_msg m = message(job, CONTROL_ABORT, r, job->doc.regions[r].attempt);
+	m.checkpoint = id;
+	tms_send(tm, &m, env->epoch, env->fx);
+}
+
+/* How many of the newest given up a worker may not have been told: those since it was told last, in
+ * its own attempt, and no more than were in flight at once (the last of the job among them). */
+static uint64_t untold(const struct job *job, const struct job_region *region,
+		       const struct job_part *part)
+{
+	uint64_t told = part->told_aborts > region->given_up_before ? part->told_aborts
+								    : region->given_up_before;
+	uint64_t n = job->doc.n_given_up - told;
+	uint64_t most = job->spec->checkpointing.max_concurrent + 1;
+	most = most < job->doc.n_given_up_kept ? most : job->doc.n_given_up_kept;
+	return n < most ? n : most;
+}
+
+/* The tasks of a worker may hold channels for the barrier of what was given up: it is told so with
+ * every registration, whoever recorded it. An abort is idempotent. */
+static void tell_given_up(struct job *job, const struct job_env *env, unsigned r)
+{
+	const struct doc *d = &job->doc;
+	struct job_region *region = &job->regions[r];
+	for (unsigned i = 0; i < region->n_parts; i++) {
+		struct job_part *part = &region->parts[i];
+		if (!part_online(part) || part->state != PART_RUNNING ||
+		    part->told_aborts == d->n_given_up)
+			continue;
+		uint64_t n = untold(job, region, part);
+		part->told_aborts = d->n_given_up;
+		for (uint64_t k = d->n_given_up_kept - n; k < d->n_given_up_kept; k++)
+			if (d->given_up[k].id.v > part->told_complete.v)
+				send_abort(job, env, r, part->tm, d->given_up[k].id);
+	}
 }
 
 /* The end was recorded before every sink had confirmed: who still holds that output may yet commit
@@ -232,6 +258,7 @@ void job_command(struct job *job, const struct job_env *env)
 	for (unsigned r = 0; r < job->doc.n_regions; r++) {
 		if (job->doc.desired == DOC_RUN && !job->regions[r].failed)
 			deploy(job, env, r);
+		tell_given_up(job, env, r);
 		announce(job, env, r);
 	}
 	if (job->doc.desired != DOC_RUN)

@@ -35,7 +35,6 @@ void job_forget_owners(struct job_region *region);
 uint64_t job_final_wake_ms(const struct job *job);
 /* job_command.c: send what the recorded document calls for and was not sent. */
 void job_command(struct job *job, const struct job_env *env);
-void job_send_abort(struct job *job, const struct job_env *env, struct ckpt_id id);
 /* Used by planted bugs only: what must never happen. */
 void job_send_cancel(const struct job *job, const struct job_env *env, struct taskmanager *tm,
 		     uint32_t region, struct attempt attempt);

@@ -39,8 +39,8 @@ run 1500ms
 [   2.083s] job=pairs/aaaaaaaa RUNNING -> RESTARTING: division by zero
 [   2.086s] job=pairs/aaaaaaaa region 0 attempt 2 recorded, restores checkpoint 1, delay 100 ms: division by zero
 [   2.086s] job=pairs/aaaaaaaa ckpt=2 given up: a region was restarted
-[   2.087s]   tm-1 <- abort attempt=1 ckpt=2 region=1
 [   2.087s]   tm-1 <- cancel attempt=1 ckpt=1
+[   2.087s]   tm-1 <- abort attempt=1 ckpt=2 region=1
 [   2.183s] job=pairs/aaaaaaaa RESTARTING -> WAITING: needs slots
 [   2.186s] job=pairs/aaaaaaaa region 0 attempt 2 placed: tm-1 x1
 [   2.186s] job=pairs/aaaaaaaa WAITING -> DEPLOYING: slots are taken

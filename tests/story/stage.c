@@ -922,6 +922,11 @@ static bool do_tm(struct stage *s, char *words[], unsigned n)
 		struct jm_event gone = {.kind = JM_TM_GONE, .token = tm->stream};
 		if (s->jm)
 			dispatch(s, &gone);
+	} else if (strcmp(words[1], "drop") == 0) { /* the stream breaks, nothing else */
+		plan_register(s, tm, 300);
+		struct jm_event gone = {.kind = JM_TM_GONE, .token = tm->stream};
+		if (s->jm)
+			dispatch(s, &gone);
 	} else if (strcmp(words[1], "restart") == 0) {
 		tm->refuses = false;
 		death(s, tm);

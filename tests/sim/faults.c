@@ -15,6 +15,7 @@ struct faults {
 	struct cluster *c;
 	struct prng rng;
 	bool over;
+	bool leaving[JMS]; /* asked to stop, and not stopped yet */
 	unsigned n;
 };
 
@@ -228,18 +229,33 @@ static void resigned(void *ctx)
 	(void)ctx;
 }
 
-static void stop_resigned(struct sim *s, const char *name)
+struct leave {
+	struct faults *f;
+	unsigned jm;
+};
+
+/* Who was still on his way out when all was healed has been started anew by then. */
+static void leave(void *ctx)
 {
-	sim_node_crash(s, name);
+	struct leave *l = ctx;
+	struct faults *f = l->f;
+	unsigned jm = l->jm;
+	free(l);
+	f->leaving[jm] = false;
+	if (!f->over)
+		sim_node_crash(f->c->sim, f->c->jms[jm].name);
 }
 
 static void resign(struct faults *f, const struct jm_box *j)
 {
 	if (!j->node)
 		return;
+	struct leave *l = mem_alloc(sizeof(*l));
+	*l = (struct leave){.f = f, .jm = (unsigned)(j - f->c->jms)};
 	sim_narrate(f->c->sim, "fault: %s is asked to stop", j->name);
 	jm_node_resign(j->node, resigned, NULL);
-	later(f, prng_between(&f->rng, 50, 2000), stop_resigned, NULL, j->name, "");
+	f->leaving[l->jm] = true;
+	sim_at(f->c->sim, prng_between(&f->rng, 50, 2000), leave, l);
 }
 
 static void etcd_full(struct faults *f)
@@ -456,6 +472,9 @@ void faults_heal(struct faults *f)
 	sim_blob_set_down(c->blobs, false);
 	*sim_blob_knobs(c->blobs) = (struct sim_blob_knobs){.delay_min_ms = 2, .delay_max_ms = 20};
 	start_all(f, "etcd", c->swarm.n_etcd, c->swarm.n_etcd == 3 && half(&f->rng));
+	for (unsigned i = 0; i < JMS; i++)
+		if (f->leaving[i])
+			sim_node_crash(c->sim, c->jms[i].name);
 	start_all(f, "jm", JMS, half(&f->rng));
 	start_all(f, "tm", c->swarm.n_tm, false);
 	sim_narrate(c->sim, "healed");

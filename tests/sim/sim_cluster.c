@@ -1,6 +1,8 @@
 /*
- * sim_cluster - many seeds of the cluster (cluster.h), each in a process of its
- * own, so that a crash is one seed's result.
+ * sim_cluster - many seeds of the cluster (cluster.h), a batch of them in a
+ * process of its own: a crash is the result of the seed that was being played,
+ * and the next process goes on behind it. A seed that is played twice is played
+ * by two processes; so what a seed does depends on nothing before it.
  *
  *   sim_cluster [--seeds N] [--first K] [--twice-every N] [--max-failures N]
  *       (500 seeds, or WEIR_SEEDS)
@@ -30,7 +32,7 @@
 
 enum { EXIT_CRASH = 127, EXIT_LIVENESS = 128, EXIT_CORRECTNESS = 129, SEED_SECONDS_MAX = 120 };
 enum { COUNTED_MS = 15000, COUNTED_CHECKPOINTS = 3, COUNTED_PROCESSES = 3, TWICE_EVERY = 50 };
-enum { SEEDS = 500, FAILURES_MAX = 10 };
+enum { SEEDS = 500, FAILURES_MAX = 10, BATCH = 50 };
 
 struct options {
 	uint64_t seed, first, seeds, seconds, twice_every, max_failures;
@@ -99,44 +101,78 @@ static void play(uint64_t seed, const struct options *o, struct outcome *out)
 	out->whole = true;
 }
 
-static void child(uint64_t seed, const struct options *o, int fd)
+/* A process that plays seeds, and where it tells what became of them. */
+struct player {
+	pid_t pid; /* 0: none */
+	int fd;
+};
+
+static void play_batch(uint64_t first, uint64_t n, const struct options *o, int fd)
 {
-	struct outcome out = {0};
 	json_object_seed(1);
-	alarm(SEED_SECONDS_MAX);
-	play(seed, o, &out);
-	ssize_t n = write(fd, &out, sizeof(out));
+	for (uint64_t i = 0; i < n; i++) {
+		struct outcome out = {0};
+		alarm(SEED_SECONDS_MAX);
+		play(first + i, o, &out);
+		fflush(stdout);
+		if (write(fd, &out, sizeof(out)) != (ssize_t)sizeof(out))
+			_exit(1);
+	}
+	_exit(0);
+}
+
+static void player_start(struct player *p, uint64_t first, uint64_t n, const struct options *o)
+{
+	int fds[2];
 	fflush(stdout);
-	_exit(n == (ssize_t)sizeof(out) ? 0 : 1);
+	if (pipe(fds) != 0 || (p->pid = fork()) < 0) {
+		perror("sim_cluster");
+		exit(1);
+	}
+	if (p->pid == 0) {
+		close(fds[0]);
+		play_batch(first, n, o, fds[1]);
+	}
+	close(fds[1]);
+	p->fd = fds[0];
+}
+
+/* How it ended. */
+static int player_stop(struct player *p)
+{
+	int status = 0;
+	if (p->pid == 0)
+		return 0;
+	close(p->fd);
+	while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	p->pid = 0;
+	return status;
+}
+
+static void player_result(struct player *p, struct outcome *out)
+{
+	ssize_t n;
+	do
+		n = read(p->fd, out, sizeof(*out));
+	while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)sizeof(*out))
+		return;
+	int status = player_stop(p);
+	*out = (struct outcome){0};
+	snprintf(out->text, sizeof(out->text), "CRASH: signal %d, exit status %d%s",
+		 WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+		 WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+		 WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? " (it did not come to an end)"
+								    : "");
 }
 
 static void run_seed(uint64_t seed, const struct options *o, struct outcome *out)
 {
-	int fds[2], status = 0;
-	*out = (struct outcome){0};
-	fflush(stdout);
-	if (pipe(fds) != 0) {
-		perror("pipe");
-		exit(1);
-	}
-	pid_t pid = fork();
-	if (pid == 0) {
-		close(fds[0]);
-		child(seed, o, fds[1]);
-	}
-	close(fds[1]);
-	if (pid < 0 || read(fds[0], out, sizeof(*out)) != (ssize_t)sizeof(*out))
-		*out = (struct outcome){0};
-	close(fds[0]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		continue;
-	if (!out->whole)
-		snprintf(out->text, sizeof(out->text), "CRASH: signal %d, exit status %d%s",
-			 WIFSIGNALED(status) ? WTERMSIG(status) : 0,
-			 WIFEXITED(status) ? WEXITSTATUS(status) : 0,
-			 WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM
-				 ? " (it did not come to an end)"
-				 : "");
+	struct player p = {0};
+	player_start(&p, seed, 1, o);
+	player_result(&p, out);
+	player_stop(&p);
 }
 
 static int exit_status(const struct outcome *out)
@@ -223,16 +259,25 @@ static void print_totals(const struct totals *t, double seconds)
 	printf("%" PRIu64 " passed, %" PRIu64 " failed, 0 skipped\n", t->passed, t->failed);
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static int run_many(const struct options *o)
 {
 	struct totals t = {0};
+	struct player p = {0};
 
 	for (uint64_t i = 0; i < o->seeds && t.failed < o->max_failures; i++) {
 		struct outcome out;
-		run_seed(o->first + i, o, &out);
-		if (o->twice_every && i % o->twice_every == 0) {
+		if (i % BATCH == 0)
+			player_stop(&p);
+		if (p.pid == 0)
+			player_start(&p, o->first + i, least(o->seeds - i, BATCH - i % BATCH), o);
+		player_result(&p, &out);
+		if (o->twice_every && i % o->twice_every == 0)
 			check_twice(o->first + i, o, &out, &t);
-		}
 		add(&t, &out);
 		t.passed += out.ok;
 		t.failed += !out.ok;
@@ -241,6 +286,7 @@ static int run_many(const struct options *o)
 		if (exit_status(&out) > t.worst)
 			t.worst = exit_status(&out);
 	}
+	player_stop(&p);
 	print_totals(&t, core_s());
 	return t.worst;
 }

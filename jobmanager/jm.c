@@ -125,14 +125,9 @@ static void remove_gone(struct jm *jm)
 {
 	size_t kept = 0;
 	for (size_t i = 0; i < jm->n_jobs; i++) {
-		if (jm->jobs[i]->gone) {
-			/* Its tombstone was read while it was being created again. */
-			if (jm->jobs[i]->existed) {
-				jm->done_loaded = false;
-				jm->reread_ms = jm->now_ms + 1;
-			}
+		if (jm->jobs[i]->gone)
 			job_destroy(jm->jobs[i]);
-		} else
+		else
 			jm->jobs[kept++] = jm->jobs[i];
 	}
 	jm->n_jobs = kept;
@@ -837,6 +832,21 @@ static void cleanup_read(struct jm *jm, const struct jm_event *ev)
 	}
 }
 
+/* A creation met a job of its id: here is its tombstone, if it ended. */
+static void met(struct jm *jm, struct job *job, const struct jm_event *ev, struct jm_effects *fx)
+{
+	struct job_env env = env_of(jm, fx);
+	struct doc tombstone;
+	bool there = ev->n_docs &&
+		     doc_decode(ev->docs[0].value, ev->docs[0].len, &tombstone, NULL) == ERR_OK;
+	job_met(job, &env, ev->code, there ? &tombstone : NULL);
+	if (!there)
+		return;
+	doc_fini(&tombstone);
+	remove_gone(jm);
+	load_done(jm, &env, &ev->docs[0]);
+}
+
 static void reread(struct jm *jm, struct jm_effects *fx)
 {
 	if (jm->role != JM_IS_LEADING || !jm->reread_ms || jm->now_ms < jm->reread_ms)
@@ -856,6 +866,8 @@ static void read_done(struct jm *jm, const struct jm_event *ev, struct jm_effect
 		done_read(jm, ev, fx);
 	} else if (ev->token && ev->token == jm->cleanup_token) {
 		cleanup_read(jm, ev);
+	} else if (job && job->reading && job->reading == ev->token && job->existed) {
+		met(jm, job, ev, fx);
 	} else if (job && job->reading && job->reading == ev->token) {
 		const struct jm_doc *doc = ev->n_docs ? &ev->docs[0] : NULL;
 		enum errc code = ev->code == ERR_OK && !doc ? ERR_NOTFOUND : ev->code;

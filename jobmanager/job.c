@@ -928,18 +928,50 @@ static void recorded(struct job *job, const struct job_env *env, uint64_t revisi
 	doc_fini(&before);
 }
 
+static void read_key(struct job *job, const struct job_env *env, int which)
+{
+	job->reading = (*env->next_token)++;
+	struct jm_effect *read = effects_add(env->fx, JM_READ);
+	read->token = job->reading;
+	read->job = job->doc.job;
+	job_key(job, which, read->key);
+}
+
+/* There is, or was, a job of this id. If it ended, and the tombstone was not read yet, this may be
+ * the same submission once more. */
+static void creation_refused(struct job *job, const struct job_env *env, enum errc code,
+			     const char *text)
+{
+	if (code == ERR_CONFLICT) {
+		job->existed = true;
+		read_key(job, env, DONE_KEY);
+		return;
+	}
+	answer(job, env, false, code == ERR_FENCED ? ERR_UNAVAILABLE : code, text);
+	job->gone = true;
+}
+
+void job_met(struct job *job, const struct job_env *env, enum errc code,
+	     const struct doc *tombstone)
+{
+	const char *text = "jobId: a job with this id exists or existed";
+	job->reading = 0;
+	job->gone = true;
+	if (code == ERR_OK && tombstone && strcmp(tombstone->spec_sum, job->doc.spec_sum) == 0) {
+		answer(job, env, false, ERR_OK, "");
+	} else if (code == ERR_OK || code == ERR_NOTFOUND)
+		answer(job, env, false, ERR_EXISTS, text);
+	else
+		answer(job, env, false, ERR_UNAVAILABLE,
+		       "a job with this id exists or existed, and the store does not say which");
+	answer(job, env, true, ERR_UNAVAILABLE, "this job is being looked up");
+}
+
 static void refused(struct job *job, const struct job_env *env, enum errc code, const char *text)
 {
 	doc_fini(&job->draft);
 	if (sm_state(&job->sm) == JOB_CREATING) {
-		bool exists = code == ERR_CONFLICT;
-		answer(job, env, false,
-		       exists               ? ERR_EXISTS
-		       : code == ERR_FENCED ? ERR_UNAVAILABLE
-					    : code,
-		       exists ? "jobId: a job with this id exists or existed" : text);
-		job->gone = true;
-		job->existed = exists;
+		creation_refused(job, env, code, text);
 		return;
 	}
 	if (code == ERR_CONFLICT)
@@ -971,11 +1003,7 @@ static void read_spec(struct job *job, const struct job_env *env)
 {
 	if (job->spec || job->reading || job_terminal(job) || env->now_ms < job->read_retry_ms)
 		return;
-	job->reading = (*env->next_token)++;
-	struct jm_effect *read = effects_add(env->fx, JM_READ);
-	read->token = job->reading;
-	read->job = job->doc.job;
-	job_key(job, SPEC_KEY, read->key);
+	read_key(job, env, SPEC_KEY);
 }
 
 static bool all_seen(const struct job *job)

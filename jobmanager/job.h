@@ -163,8 +163,8 @@ struct job {
 	unsigned n_leftovers;
 	struct job_leftover *leftovers; /* to be cancelled; owns */
 	bool gone;                      /* jm: remove it */
-	bool existed;                   /* likewise: because there is one of this id in the store */
-	bool touched;                   /* jm: an event concerned it */
+	bool existed; /* its creation met one of this id in the store: `reading` its tombstone */
+	bool touched; /* jm: an event concerned it */
 };
 
 /* What a job's step may use: everything else of the brain. Borrowed for the call. */
@@ -204,6 +204,10 @@ void job_decided(struct job *job, const struct job_env *env, enum errc code, con
 		 uint64_t revision);
 void job_spec_read(struct job *job, const struct job_env *env, enum errc code, const char *text,
 		   const char *value, size_t len);
+/* Its creation met a job of this id; what was read at `done/<job>` says which. Whoever waits is
+ * answered, and the job is gone. `tombstone` NULL: there is none, or it cannot be read. */
+void job_met(struct job *job, const struct job_env *env, enum errc code,
+	     const struct doc *tombstone);
 /* This leader is deposed: whoever waits is told so. */
 void job_abandon(struct job *job, const struct job_env *env);
 /* Answered at once, or when the intent is recorded. */

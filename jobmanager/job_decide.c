@@ -619,7 +619,7 @@ static bool draft_all(struct job *job, const struct job_env *env, struct doc *dr
 
 void job_decide(struct job *job, const struct job_env *env)
 {
-	if (job->deciding || env->now_ms < job->retry_ms || job_terminal(job))
+	if (job->deciding || job->existed || env->now_ms < job->retry_ms || job_terminal(job))
 		return;
 	job->retry_ms = 0;
 	for (unsigned r = 0; r < job->doc.n_regions; r++)

@@ -233,6 +233,7 @@ static void configure(CURL *h, struct attempt *a, const struct signed_request *g
 	curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(h, CURLOPT_FILETIME, 1L);
 	curl_easy_setopt(h, CURLOPT_HTTPHEADER, g->headers);
 	curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)a->s->attempt_ms);
 	curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)left_ms);
@@ -332,7 +333,7 @@ static enum verdict attempt(struct s3 *s, const struct s3_request *r, struct s3_
 	struct signed_request g = {0};
 	CURL *h = take_handle(s);
 	char text[256];
-	curl_off_t length = -1;
+	curl_off_t length = -1, written = -1;
 	CURLcode rc;
 
 	s3_reply_fini(reply);
@@ -342,6 +343,8 @@ static enum verdict attempt(struct s3 *s, const struct s3_request *r, struct s3_
 	rc = curl_easy_perform(h);
 	curl_easy_getinfo(h, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
 	reply->content_length = length > 0 ? (uint64_t)length : 0;
+	curl_easy_getinfo(h, CURLINFO_FILETIME_T, &written);
+	reply->written_ms = written > 0 ? (int64_t)written * 1000 : 0;
 	give_handle(s, h);
 	signed_fini(&g);
 	if (a.too_large) {

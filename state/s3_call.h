@@ -53,6 +53,7 @@ struct s3_request {
 struct s3_reply {
 	int status;
 	uint64_t content_length;
+	int64_t written_ms;     /* Last-Modified; 0: none given */
 	char etag[S3_ETAG_MAX]; /* without quotes */
 	struct buf body;
 	struct s3_answer answer; /* of an error: <Code> */

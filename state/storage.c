@@ -209,11 +209,22 @@ enum errc storage_get_range(struct storage *s, const char *name, uint64_t offset
 	return wrap(s, s->ops->get_range(s, name, offset, data, len, e), e, "get", name);
 }
 
-enum errc storage_size(struct storage *s, const char *name, uint64_t *out, struct err *e)
+enum errc storage_look(struct storage *s, const char *name, struct storage_object *out,
+		       struct err *e)
 {
 	enum errc code = check_name(s, name, e);
 
-	return code ? code : wrap(s, s->ops->size(s, name, out, e), e, "look at", name);
+	return code ? code : wrap(s, s->ops->look(s, name, out, e), e, "look at", name);
+}
+
+enum errc storage_size(struct storage *s, const char *name, uint64_t *out, struct err *e)
+{
+	struct storage_object o;
+	enum errc code = storage_look(s, name, &o, e);
+
+	if (!code)
+		*out = o.bytes;
+	return code;
 }
 
 enum errc storage_remove(struct storage *s, const char *const names[], size_t n, struct err *e)

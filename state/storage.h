@@ -89,6 +89,13 @@ MUST_CHECK enum errc storage_get_range(struct storage *s, const char *name, uint
 				       void *data, size_t len, struct err *e);
 MUST_CHECK enum errc storage_size(struct storage *s, const char *name, uint64_t *out,
 				  struct err *e);
+/* Size, and when it was written, by the storage's own clock. */
+struct storage_object {
+	uint64_t bytes;
+	int64_t written_ms; /* since 1970; 0: the store does not say */
+};
+MUST_CHECK enum errc storage_look(struct storage *s, const char *name, struct storage_object *out,
+				  struct err *e);
 /* Names that do not exist: success. Any number. */
 MUST_CHECK enum errc storage_remove(struct storage *s, const char *const names[], size_t n,
 				    struct err *e);

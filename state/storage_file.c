@@ -99,7 +99,7 @@ static char *path_of(struct storage *s, const char *name)
 /* ---- reading ---- */
 
 static MUST_CHECK enum errc open_object(struct storage *s, const char *name, int *out,
-					uint64_t *size, struct err *e)
+					struct storage_object *what, struct err *e)
 {
 	char *path = path_of(s, name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -117,7 +117,8 @@ static MUST_CHECK enum errc open_object(struct storage *s, const char *name, int
 		close(fd);
 		return code;
 	}
-	*size = (uint64_t)st.st_size;
+	*what = (struct storage_object){(uint64_t)st.st_size, (int64_t)st.st_mtim.tv_sec * 1000 +
+								      st.st_mtim.tv_nsec / 1000000};
 	*out = fd;
 	return ERR_OK;
 }
@@ -145,9 +146,9 @@ static MUST_CHECK enum errc read_all(int fd, uint64_t offset, void *data, size_t
 static enum errc file_get_range(struct storage *s, const char *name, uint64_t offset, void *data,
 				size_t len, struct err *e)
 {
-	uint64_t size = 0;
+	struct storage_object what;
 	int fd = -1;
-	enum errc code = open_object(s, name, &fd, &size, e);
+	enum errc code = open_object(s, name, &fd, &what, e);
 
 	if (code)
 		return code;
@@ -159,37 +160,35 @@ static enum errc file_get_range(struct storage *s, const char *name, uint64_t of
 static enum errc file_get(struct storage *s, const char *name, size_t max, struct buf *out,
 			  struct err *e)
 {
-	uint64_t size = 0;
+	struct storage_object what;
 	int fd = -1;
-	enum errc code = open_object(s, name, &fd, &size, e);
+	enum errc code = open_object(s, name, &fd, &what, e);
 	void *to;
 
 	if (code)
 		return code;
-	to = size <= max ? buf_reserve(out, size) : NULL;
+	to = what.bytes <= max ? buf_reserve(out, what.bytes) : NULL;
 	if (to) {
-		code = read_all(fd, 0, to, size, e);
+		code = read_all(fd, 0, to, what.bytes, e);
 		if (!code)
-			buf_grew(out, size);
+			buf_grew(out, what.bytes);
 	} else {
-		code = err_set(e, ERR_LIMIT, "%llu bytes, at most %zu", (unsigned long long)size,
-			       max);
+		code = err_set(e, ERR_LIMIT, "%llu bytes, at most %zu",
+			       (unsigned long long)what.bytes, max);
 	}
 	close(fd);
 	return code;
 }
 
-static enum errc file_size(struct storage *s, const char *name, uint64_t *out, struct err *e)
+static enum errc file_look(struct storage *s, const char *name, struct storage_object *out,
+			   struct err *e)
 {
-	uint64_t size = 0;
 	int fd = -1;
-	enum errc code = open_object(s, name, &fd, &size, e);
+	enum errc code = open_object(s, name, &fd, out, e);
 
-	if (code)
-		return code;
-	close(fd);
-	*out = size;
-	return ERR_OK;
+	if (!code)
+		close(fd);
+	return code;
 }
 
 /* ---- writing ---- */
@@ -464,7 +463,7 @@ static const struct storage_ops file_ops = {
 	.put = file_put,
 	.get = file_get,
 	.get_range = file_get_range,
-	.size = file_size,
+	.look = file_look,
 	.remove = file_remove,
 	.list = file_list,
 	.begin = file_begin,

@@ -25,7 +25,8 @@ struct storage_ops {
 			 struct err *e);
 	enum errc (*get_range)(struct storage *s, const char *name, uint64_t offset, void *data,
 			       size_t len, struct err *e);
-	enum errc (*size)(struct storage *s, const char *name, uint64_t *out, struct err *e);
+	enum errc (*look)(struct storage *s, const char *name, struct storage_object *out,
+			  struct err *e);
 	enum errc (*remove)(struct storage *s, const char *const names[], size_t n, struct err *e);
 	enum errc (*list)(struct storage *s, const char *prefix, size_t max,
 			  struct storage_names *out, struct err *e);

@@ -88,19 +88,21 @@ static enum errc s3_get_range(struct storage *storage, const char *name, uint64_
 	return code;
 }
 
-static enum errc head(struct s3 *s, const char *key, bool must_exist, uint64_t *out, struct err *e)
+static enum errc head(struct s3 *s, const char *key, bool must_exist, struct storage_object *out,
+		      struct err *e)
 {
 	struct s3_request r = {.method = "HEAD", .key = key, .must_exist = must_exist};
 	struct s3_reply reply = {0};
 	enum errc code = s3_call(s, &r, &reply, e);
 
 	if (!code)
-		*out = reply.content_length;
+		*out = (struct storage_object){reply.content_length, reply.written_ms};
 	s3_reply_fini(&reply);
 	return code;
 }
 
-static enum errc s3_size(struct storage *storage, const char *name, uint64_t *out, struct err *e)
+static enum errc s3_look(struct storage *storage, const char *name, struct storage_object *out,
+			 struct err *e)
 {
 	struct s3 *s = of(storage);
 	char *key = key_of(s, name);
@@ -428,12 +430,12 @@ static void complete_body(const struct s3_upload *u, struct buf *out)
 /* The answer may have been lost: then the upload is gone and the object is there. */
 static MUST_CHECK enum errc completed_before(struct s3_upload *u, struct err *e)
 {
-	uint64_t size = 0;
-	enum errc code = head(of(u->base.storage), u->key, true, &size, e);
+	struct storage_object there = {0};
+	enum errc code = head(of(u->base.storage), u->key, true, &there, e);
 
-	if (!code && size != u->base.bytes)
+	if (!code && there.bytes != u->base.bytes)
 		return err_set(e, ERR_EXISTS, "%s exists with %llu bytes instead of %llu", u->key,
-			       (unsigned long long)size, (unsigned long long)u->base.bytes);
+			       (unsigned long long)there.bytes, (unsigned long long)u->base.bytes);
 	return code;
 }
 
@@ -529,7 +531,7 @@ static const struct storage_ops s3_ops = {
 	.put = s3_put,
 	.get = s3_get,
 	.get_range = s3_get_range,
-	.size = s3_size,
+	.look = s3_look,
 	.remove = s3_remove,
 	.list = s3_list,
 	.begin = s3_begin,

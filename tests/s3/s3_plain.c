@@ -58,6 +58,7 @@ static void *noise(size_t len, uint64_t seed)
 static void small_objects(struct test *t, struct storage *s)
 {
 	struct buf out = {0};
+	struct storage_object is;
 	uint64_t size = 0;
 	char part[4];
 	struct err e = {0};
@@ -78,6 +79,8 @@ static void small_objects(struct test *t, struct storage *s)
 	check(t, storage_get_range(s, "a/one", 90, part, 4, &e) == ERR_CORRUPT,
 	      "range behind the end", &e);
 	check(t, !storage_size(s, "a/one", &size, &e) && size == 11, "size", &e);
+	check(t, !storage_look(s, "a/one", &is, &e) && is.bytes == 11 && is.written_ms > 0,
+	      "when it was written", &e);
 	check(t, !storage_put(s, "empty", "", 0, &e), "an empty object", &e);
 	buf_clear(&out);
 	check(t, !storage_get(s, "empty", 10, &out, &e) && !out.len, "get an empty object", &e);

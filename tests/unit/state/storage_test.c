@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -66,6 +67,8 @@ Test(file, objects)
 {
 	struct place p;
 	struct buf out = {0};
+	struct storage_object is;
+	struct timespec now;
 	uint64_t size = 0;
 	char part[5];
 	struct err e;
@@ -86,6 +89,10 @@ Test(file, objects)
 	cr_assert(eq(int, storage_get_range(p.storage, "a/b", 3, part, 3, &e), ERR_CORRUPT));
 	cr_assert(not(storage_size(p.storage, "a/b", &size, &e)));
 	cr_assert(eq(u64, size, 5));
+	cr_assert(not(storage_look(p.storage, "a/b", &is, &e)));
+	cr_assert(eq(u64, is.bytes, 5));
+	clock_gettime(CLOCK_REALTIME, &now);
+	cr_assert(llabs((long long)is.written_ms - 1000LL * now.tv_sec) < 60000);
 	cr_assert(eq(int, storage_get(p.storage, "a", 9, &out, &e), ERR_NOTFOUND));
 	cr_assert(eq(int, storage_get(p.storage, "a/b/c", 9, &out, &e), ERR_NOTFOUND));
 	cr_assert(eq(uint, files_below(p.dir, ".tmp"), 0));

@@ -55,6 +55,7 @@ extern const struct command job_commands[];     /* list, info, cancel, checkpoin
 extern const struct command cluster_commands[]; /* taskmanagers, leader, release */
 extern const struct command local_commands[];   /* local */
 extern const struct command drill_commands[];   /* drill */
+extern const struct command storage_commands[]; /* storage */
 
 /* Say what went wrong on stderr; returns the exit status that fits the error's code. */
 int cli_fail(const struct err *e);

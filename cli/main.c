@@ -27,8 +27,8 @@ static const struct option common[] = {
 	{.key = "json", .flag = "--json", .type = OPTION_BOOL, .help = "print JSON"},
 	{0}};
 
-static const struct command *const groups[] = {run_commands, job_commands, cluster_commands,
-					       local_commands, drill_commands};
+static const struct command *const groups[] = {run_commands,   job_commands,   cluster_commands,
+					       local_commands, drill_commands, storage_commands};
 enum { N_GROUPS = sizeof(groups) / sizeof(groups[0]) };
 
 static const char exit_statuses[] =

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "jobmanager/metrics.h"
 #include "jobmanager/node_inside.h"
+#include "jobmanager/references.h"
 #include "jobmanager/show.h"
 #include "rest/reply.h"
 #include "rest/views.h"
@@ -510,6 +511,12 @@ static void on_failovers(void *owner, struct world_request *r, const struct rout
 	reply_json(n->w, r, 200, history_json(&n->history));
 }
 
+static void on_references(void *owner, struct world_request *r, const struct route_match *m)
+{
+	if (!behind_barrier(owner, r, m))
+		references_show(owner, r);
+}
+
 static void on_metrics(void *owner, struct world_request *r, const struct route_match *m)
 {
 	static const struct world_header plain = {"Content-Type",
@@ -597,6 +604,8 @@ const struct route api_routes[] = {
 	 "acceptStore: true: take the store as it is; done: false means ask again"},
 	{"GET", "/v1/cluster/failovers", on_failovers, false, true,
 	 "changes of leader, newest first: cause, moments, what was taken over"},
+	{"GET", "/v1/cluster/references", on_references, false, true,
+	 "what in the storage is needed, as etcd says now"},
 	{"GET", "/metrics", on_metrics, true, true, "this JobManager's metrics, for Prometheus"},
 	{"GET", "/healthz", on_healthz, true, true, "200 while the process works"},
 	{"GET", "/readyz", on_readyz, true, true, "200 once it is in the queue of JobManagers"},
@@ -635,7 +644,7 @@ void api_again(void *node, struct world_request *r, const char *body)
 void api_on_gone(struct world_server *s, struct world_request *r)
 {
 	struct jm_node *n = MEM_OWNER(s, struct jm_node, user);
-	if (proxy_gone(n->proxy, r) || recover_gone(&n->recover, r))
+	if (proxy_gone(n->proxy, r) || recover_gone(&n->recover, r) || references_gone(n, r))
 		return;
 	list_each_safe (struct waiting, x, &n->waiting, hook) {
 		if (x->request == r) {

@@ -13,6 +13,7 @@
 #include "jobmanager/moments.h"
 #include "jobmanager/node_inside.h"
 #include "jobmanager/quarantine.h"
+#include "jobmanager/references.h"
 
 enum {
 	CLUSTER_FORMAT = 1,
@@ -655,6 +656,7 @@ struct jm_node *jm_node_create(struct world *w, const struct jm_node_config *con
 	list_init(&n->streams);
 	list_init(&n->probes);
 	list_init(&n->looks);
+	list_init(&n->questions);
 	list_init(&n->held);
 	if (listen_both(n, e)) {
 		free(n);
@@ -717,6 +719,7 @@ void node_begin_anew(struct jm_node *n)
 	forget_under_way(n);
 	history_fini(&n->history);
 	recover_fini(&n->recover);
+	references_drop(n);
 	ha_destroy(n->ha);
 	n->epoch.v = n->raw_epoch = 0;
 	history_init(&n->history, n);
@@ -742,6 +745,7 @@ void jm_node_destroy(struct jm_node *n)
 		n->blobs->cancel(n->blobs, &n->cookie);
 	history_fini(&n->history);
 	recover_fini(&n->recover);
+	references_drop(n);
 	api_fini(n);
 	probe_fini(n);
 	streams_fini(n);

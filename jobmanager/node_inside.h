@@ -88,7 +88,8 @@ struct jm_node {
 
 	struct history history;
 	struct recover recover;
-	struct list looks; /* struct look of recover.c */
+	struct list looks;     /* struct look of recover.c */
+	struct list questions; /* struct question of references.c */
 
 	struct jm *jm;
 	bool stepping;

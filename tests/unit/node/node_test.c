@@ -414,6 +414,30 @@ Test(node, each_change_of_leader_is_told_with_its_cause_and_what_was_adopted)
 	end(f);
 }
 
+/* Whoever removes files by this answer must not be told less than what was decided, though reads of
+ * this etcd may be one write old. */
+Test(node, what_storage_is_needed_is_told_as_of_now)
+{
+	struct fixture *f = begin(10, NULL);
+	char body[400];
+	struct member *l = await_leader(f), *s = standby(f);
+	sim_run_for(f->sim, 1000);
+	cr_assert(says(f, s->name, "/v1/cluster/references", "\"jobs\":[]"), "%s", f->client.text);
+	sim_etcd_set_stale_reads(f->etcd, 500000);
+	for (int i = 0; i < 20; i++) {
+		char id[ID_TEXT];
+		snprintf(id, sizeof(id), "%032d", i + 1);
+		cr_assert(eq(int, ask(f, l->name, "POST", "/v1/jobs", job(body, id, "a")), 202));
+		cr_assert(says(f, s->name, "/v1/cluster/references", id), "%d: %s", i,
+			  f->client.text);
+	}
+	cr_assert(strstr(f->client.text, "\"readable\":true,\"status\":\"CREATED\",\"open\":1,"
+					 "\"checkpoints\":[]}") != NULL,
+		  "%s", f->client.text);
+	cr_assert(strstr(f->client.text, "\"trouble\":\"\"") != NULL);
+	end(f);
+}
+
 Test(node, the_cluster_has_one_identity_and_storage_is_told)
 {
 	struct fixture *f = begin(8, NULL);

@@ -58,7 +58,8 @@ struct liveness {
 	struct suspect suspect;
 	struct world_timer wake;
 	char id[NODE_ID_MAX], instance[ID_TEXT]; /* our own, once we stand in the queue */
-	uint64_t voting;                         /* against the leader of this epoch; 0: not */
+	uint64_t voting;                         /* against who has this revision; 0: not */
+	uint64_t epoch_base;                     /* revision + base = epoch */
 	/* first in the queue: those behind us */
 	struct question questions[SUSPECT_PEERS_MAX];
 	unsigned n_questions; /* 0 also while we are not the first */
@@ -108,7 +109,7 @@ static void vote_at(struct watched *x)
 		return;
 	snprintf(url, sizeof(url),
 		 "%s://%s/v1/cluster/leader?after=%" PRIu64 "&jobmanager=%s&instance=%s", scheme(l),
-		 x->member.cluster_address, l->voting, l->id, l->instance);
+		 x->member.cluster_address, l->voting + l->epoch_base, l->id, l->instance);
 	x->vote = (struct world_http){.on_end = vote_ended};
 	world_http_start(l->w, &x->vote,
 			 &(struct world_http_spec){.method = "GET",
@@ -127,9 +128,9 @@ static void withdraw(struct liveness *l)
 	}
 }
 
-static void speak(struct liveness *l, uint64_t epoch)
+static void speak(struct liveness *l, uint64_t revision)
 {
-	l->voting = epoch;
+	l->voting = revision;
 	list_each (struct watched, x, &l->watched, hook)
 		vote_at(x);
 }
@@ -149,19 +150,20 @@ static void answered(struct world_http *http, const struct world_reply *reply)
 	const json_t *leader = json_object_get(o, "leader");
 	const char *instance = json_string_value(json_object_get(leader, "instance"));
 	if (instance && strcmp(instance, l->instance) != 0 &&
-	    json_get_u64(leader, "leader", "epoch", &epoch, NULL) == ERR_OK && epoch > s.epoch.v)
+	    json_get_u64(leader, "leader", "epoch", &epoch, NULL) == ERR_OK &&
+	    epoch > s.epoch.v + l->epoch_base)
 		ha_outrun(l->ha);
 	json_decref(o);
 }
 
-static void ask_who_leads(struct question *q, uint64_t epoch)
+static void ask_who_leads(struct question *q, uint64_t revision)
 {
 	struct liveness *l = q->l;
 	char url[256];
 	if (q->http.impl)
 		return;
 	snprintf(url, sizeof(url), "%s://%s/v1/cluster/leader?after=%" PRIu64, scheme(l),
-		 q->address, epoch);
+		 q->address, revision + l->epoch_base);
 	q->http = (struct world_http){.on_end = answered};
 	world_http_start(l->w, &q->http,
 			 &(struct world_http_spec){.method = "GET",
@@ -290,15 +292,23 @@ static void step(struct liveness *l, struct suspect_event *ev)
 /* ---- votes of others ---- */
 
 static void voted(struct liveness *l, enum suspect_event_kind kind, const char *voter,
-		  uint64_t epoch)
+		  uint64_t revision)
 {
 	if (l)
-		step(l, &(struct suspect_event){.kind = kind, .name = voter, .epoch = epoch});
+		step(l, &(struct suspect_event){.kind = kind, .name = voter, .epoch = revision});
 }
 
+void liveness_epoch_base(struct liveness *l, uint64_t base)
+{
+	if (l)
+		l->epoch_base = base;
+}
+
+/* An epoch below the base is of a history that was given up: a vote about nobody. */
 void liveness_vote(struct liveness *l, const char *voter, uint64_t epoch)
 {
-	voted(l, SUSPECT_EV_VOTE, voter, epoch);
+	if (l)
+		voted(l, SUSPECT_EV_VOTE, voter, epoch > l->epoch_base ? epoch - l->epoch_base : 0);
 }
 
 void liveness_vote_ended(struct liveness *l, const char *voter)

@@ -23,6 +23,9 @@
  * look for as long as they hear it. So it asks the others who leads after it, and gives up
  * its candidacy when somebody does.
  *
+ * Epochs on the wire have the base in them that was recorded when a restored store was accepted
+ * (quarantine.h); the queue, and what is decided from it, knows revisions. This file translates.
+ *
  * Threads: the loop's. Ownership: the members are copied.
  */
 #ifndef JOBMANAGER_LIVENESS_H
@@ -42,8 +45,11 @@ void liveness_destroy(struct liveness *l); /* NULL: no-op */
 /* The queue changed: watch the others, forget who left. */
 void liveness_members(struct liveness *l, const struct ha_member *members, size_t n);
 
+/* What is added to a candidate's revision to make its epoch; 0 until told. */
+void liveness_epoch_base(struct liveness *l, uint64_t base);
+
 /* `voter` (a TaskManager's id, or a JobManager's instance) has lost the leader of `epoch`: its
- * question hangs here. NULL liveness: no-op, here and below. */
+ * question hangs here. NULL liveness: no-op, here, above and below. */
 void liveness_vote(struct liveness *l, const char *voter, uint64_t epoch);
 void liveness_vote_ended(struct liveness *l, const char *voter); /* had its time; may come again */
 void liveness_vote_withdrawn(struct liveness *l, const char *voter);

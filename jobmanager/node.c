@@ -370,6 +370,7 @@ static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 			      .n_docs = n_docs};
 	world_kill_point(n->w, "leader-barrier-read");
 	n->epoch_base = base_in(docs, n_docs);
+	liveness_epoch_base(n->liveness, n->epoch_base);
 	n->epoch.v = n->raw_epoch + n->epoch_base;
 	n->told = true;
 	node_step(n, &ev);
@@ -694,6 +695,7 @@ void node_epoch_base(struct jm_node *n, uint64_t base)
 	if (n->epoch_base == base)
 		return;
 	n->epoch_base = base;
+	liveness_epoch_base(n->liveness, base);
 	leader_changed(n);
 }
 
@@ -726,6 +728,7 @@ void node_begin_anew(struct jm_node *n)
 	recover_init(&n->recover, n);
 	n->ha = ha_create(n->w, &n->config.ha, &n->listener);
 	n->liveness = n->config.no_liveness ? NULL : liveness_create(n->w, n->ha, NULL);
+	liveness_epoch_base(n->liveness, n->epoch_base);
 	leader_changed(n);
 }
 

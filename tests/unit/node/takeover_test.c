@@ -258,6 +258,33 @@ Test(takeover, a_frozen_leader_with_witnesses, .timeout = 60)
 	}
 }
 
+/* As after `weir recover`: epochs are far above the revisions of the candidates' keys. */
+static void accept_a_restored_store(struct fixture *f)
+{
+	struct jm_node *n = f->jms[leader(f, -1)].node;
+	node_step(n, &(struct jm_event){
+			     .kind = JM_AHEAD, .epoch = {1000000}, .text = "somebody remembers"});
+	node_step(n, &(struct jm_event){.kind = JM_ACCEPT, .token = UINT64_MAX});
+	sim_run_for(f->sim, 100);
+	cr_assert(jm_node_step_down(n));
+	sim_run_for(f->sim, SETTLE_MS);
+	cr_assert_gt(f->jms[leader(f, -1)].node->epoch.v, 1000000, "seed %" PRIu64, f->seed);
+}
+
+Test(takeover, a_frozen_leader_with_witnesses_after_a_store_was_accepted, .timeout = 60)
+{
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+		struct fixture *f = begin(seed, NULL);
+		accept_a_restored_store(f);
+		int old = leader(f, -1);
+		sim_node_pause(f->sim, jm_names[old]);
+		uint64_t took = until_led(f, old, 8000);
+		cr_assert(took >= 1000 && took <= 2200, "seed %" PRIu64 ": %" PRIu64, seed, took);
+		cr_assert_eq(story(f, leader(f, old))->cause, HA_CAUSE_SUSPECTED);
+		end(f);
+	}
+}
+
 Test(takeover, a_leader_cut_from_everybody, .timeout = 60)
 {
 	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
@@ -298,6 +325,22 @@ Test(takeover, a_leader_cut_from_etcd_alone_keeps_its_lease, .timeout = 60)
 		uint64_t took = until_led(f, old, 9000);
 		cr_assert(took >= 3500 && took <= 6500, "seed %" PRIu64 ": %" PRIu64, seed, took);
 		all_taskmanagers_follow(f, old);
+		end(f);
+	}
+}
+
+/* It hears of its successor's epoch from those whom it asks. */
+Test(takeover, a_leader_cut_from_etcd_after_a_store_was_accepted, .timeout = 60)
+{
+	for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+		struct fixture *f = begin(seed, NULL);
+		accept_a_restored_store(f);
+		int old = leader(f, -1);
+		for (unsigned i = 0; i < 3; i++)
+			sim_cut_both(f->sim, jm_names[old], etcd_names[i]);
+		until_led(f, old, 9000);
+		all_taskmanagers_follow(f, old);
+		cr_assert_neq(jm_node_role(f->jms[old].node), HA_SUSPENDED, "seed %" PRIu64, seed);
 		end(f);
 	}
 }

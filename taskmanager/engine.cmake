@@ -1,6 +1,6 @@
 # What runs inside a worker: rows, tasks, the exchange, snapshots, and the built-in operators.
 set(engine_sources
-	align.c batch.c chain.c deploy.c exchange.c exec.c keyplan.c link.c local.c op.c queue.c
+	align.c batch.c chain.c deploy.c exchange.c exec.c keyplan.c link.c local.c op.c pace.c queue.c
 	restore.c router.c row.c snapshot.c task.c wire.c worker.c
 	operators/aggregate.c operators/case.c operators/discard.c operators/filter.c
 	operators/operators.c operators/sequence.c operators/split.c)

@@ -1,6 +1,7 @@
 #include "taskmanager/snapshot.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +10,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "taskmanager/pace.h"
 
-enum { UPLOADER_NICE = 5 };
+enum { UPLOADER_NICE = 5, SECOND_NS = 1000000000 };
 
 /* One checkpoint under way. */
 struct opened {
@@ -39,6 +41,7 @@ struct uploader {
 	uint64_t completed;
 	bool stop;
 	/* the thread's */
+	int schedstat; /* how long the thread ran and waited for a core; -1: it cannot tell */
 	struct opened open[SNAPSHOT_OPEN_MAX];
 	struct block block;
 	uint64_t local_completed; /* as told to the local copies */
@@ -50,7 +53,23 @@ static uint64_t clock_ns(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+/* A kernel that does not tell how long we waited for a core leaves us cautious: as if always. */
+static struct pace_time pace_now(const struct uploader *u)
+{
+	struct pace_time t = {.now_ns = clock_ns()};
+	char text[96], *end = text;
+	ssize_t n = u->schedstat < 0 ? -1 : pread(u->schedstat, text, sizeof(text) - 1, 0);
+
+	t.waited_ns = t.now_ns;
+	if (n > 0) {
+		text[n] = '\0';
+		t.ran_ns = strtoull(text, &end, 10);
+		t.waited_ns = strtoull(end, NULL, 10);
+	}
+	return t;
 }
 
 /* ---- parts ---- */
@@ -163,12 +182,31 @@ static enum errc keyed_name(struct opened *o, const struct snapshot_op *s, unsig
 	return object_writer_state(o->writer, &state, out, e);
 }
 
+/* Give the cores to the tasks for a while, if they need them. */
+static void keep_pace(struct uploader *u, struct pace *p, uint64_t bytes)
+{
+	struct pace_time t = pace_now(u);
+	uint64_t rest = pace_rest(p, &t, bytes), until = t.now_ns + rest;
+	struct timespec at = {.tv_sec = (time_t)(until / SECOND_NS),
+			      .tv_nsec = (long)(until % SECOND_NS)};
+
+	if (!rest)
+		return;
+	pthread_mutex_lock(&u->lock);
+	(void)pthread_cond_timedwait(&u->changed, &u->lock, &at); /* early: given up, perhaps */
+	pthread_mutex_unlock(&u->lock);
+}
+
 /* Walk the capture to its end, or until nobody wants it any more (ERR_CANCELED). */
 static enum errc keyed_write(struct uploader *u, struct opened *o, struct snapshot_op *s,
 			     struct err *e)
 {
 	unsigned numbers[KEYED_STATES_MAX], n = keyed_count(s->keyed), which;
 	enum errc code = opened_begin(u, o, e);
+	struct pace_time t = pace_now(u);
+	struct pace pace;
+
+	pace_begin(&pace, &t, keyed_sizes(s->keyed).bytes, u->config.n_tasks);
 
 	for (unsigned i = 0; i < n && code == ERR_OK; i++)
 		code = keyed_name(o, s, i, &numbers[i], e);
@@ -177,6 +215,8 @@ static enum errc keyed_write(struct uploader *u, struct opened *o, struct snapsh
 		code = object_writer_block(o->writer, numbers[which], &u->block, e);
 		if (code == ERR_OK && dropped(u, o->barrier.checkpoint))
 			code = err_set(e, ERR_CANCELED, "given up");
+		if (code == ERR_OK)
+			keep_pace(u, &pace, block_raw_bytes(&u->block));
 	}
 	keyed_capture_end(s->capture);
 	s->capture = NULL;
@@ -333,7 +373,7 @@ static void *thread_main(void *arg)
 	bool stop = false;
 
 	step_back();
-
+	u->schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
 	while (!stop) {
 		pthread_mutex_lock(&u->lock);
 		struct snapshot_part *p = u->first;
@@ -348,19 +388,25 @@ static void *thread_main(void *arg)
 		sweep(u);
 		copies_tidy(u);
 	}
+	if (u->schedstat >= 0)
+		close(u->schedstat);
 	return NULL;
 }
 
 struct uploader *uploader_create(const struct uploader_config *c)
 {
 	struct uploader *u = mem_alloc(sizeof(*u));
+	pthread_condattr_t monotonic;
 
 	u->config = *c;
 	u->folder = mem_text(c->folder);
 	u->file = mem_text(c->file);
 	block_init(&u->block);
 	pthread_mutex_init(&u->lock, NULL);
-	pthread_cond_init(&u->changed, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&u->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	if (pthread_create(&u->thread, NULL, thread_main, u) != 0)
 		abort();
 	pthread_setname_np(u->thread, "snapshot");

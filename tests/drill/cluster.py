@@ -66,7 +66,20 @@ class Cluster:
             args += ["--storage", storage]
         if net:
             args += ["--net", net]
+        self.args = args
         self.info = json.loads(self.weir(*args, timeout=90))
+
+    def rewire(self, edit):
+        """Stop all, let edit(record) change the command lines on record, start it all again."""
+        self.weir("local", "stop", "--dir", self.home)
+        path = os.path.join(self.home, "local.json")
+        with open(path, encoding="utf-8") as f:
+            record = json.load(f)
+        edit(record)
+        with open(path + ".new", "w", encoding="utf-8") as f:
+            json.dump(record, f)
+        os.rename(path + ".new", path)
+        self.info = json.loads(self.weir(*self.args, timeout=90))
 
     def weir(self, *args, timeout=60, check=True):
         p = subprocess.run([os.path.join(self.bin, "weir"), *args], env=self.env, cwd=self.root,

@@ -83,14 +83,18 @@ static void print_vertices(const json_t *job)
 	json_t *v;
 	size_t i;
 	struct table t = {0};
-	char p[TABLE_CELL_MAX], in[TABLE_CELL_MAX], out[TABLE_CELL_MAX];
-	table_row(&t, "VERTEX", "STATUS", "PARALLELISM", "RECORDS IN", "RECORDS OUT", NULL);
+	char p[TABLE_CELL_MAX], in[TABLE_CELL_MAX], out[TABLE_CELL_MAX], rate[TABLE_CELL_MAX];
+	table_row(&t, "VERTEX", "STATUS", "PARALLELISM", "RECORDS IN", "RECORDS OUT", "IN/S", NULL);
 	json_array_foreach (vertices, i, v) {
 		const json_t *m = json_object_get(v, "metrics");
 		table_row(&t, table_text(v, "name"), table_text(v, "status"),
 			  table_number(table_integer(v, "parallelism", 0), p),
 			  table_number(table_integer(m, "read-records", 0), in),
-			  table_number(table_integer(m, "write-records", 0), out), NULL);
+			  table_number(table_integer(m, "write-records", 0), out),
+			  table_number(table_integer(json_object_get(v, "weir"),
+						     "readRecordsPerSecond", 0),
+				       rate),
+			  NULL);
 	}
 	table_print(&t);
 }

@@ -165,6 +165,13 @@ bool jm_view_task(const struct jm *jm, const struct job_id *id, unsigned vertex,
 	return true;
 }
 
+bool jm_view_flow(const struct jm *jm, const struct job_id *id, unsigned vertex,
+		  struct flow_vertex *out)
+{
+	const struct job *job = jm_find(jm, id);
+	return job && flow_of(&job->flow, vertex, jm->now_ms, out);
+}
+
 /* ---- checkpoints in flight ---- */
 
 size_t jm_view_flights(const struct jm *jm, const struct job_id *id, struct jm_flight_view *out,

@@ -17,6 +17,7 @@
 #include "job/spec.h"
 #include "jobmanager/counts.h"
 #include "jobmanager/doc.h"
+#include "jobmanager/flow.h"
 #include "jobmanager/jm.h"
 #include "jobmanager/tms.h"
 
@@ -95,6 +96,9 @@ struct jm_task_view {
 /* Subtask of a vertex of a job with a graph; false if there is no such. */
 bool jm_view_task(const struct jm *jm, const struct job_id *job, unsigned vertex, uint32_t subtask,
 		  struct jm_task_view *out);
+/* What went through a vertex, as last said; false: nothing is known (yet, or any more). */
+bool jm_view_flow(const struct jm *jm, const struct job_id *job, unsigned vertex,
+		  struct flow_vertex *out);
 const char *jm_task_state_name(enum jm_task_state state);
 
 /* A checkpoint in flight, beyond what the document says. */

@@ -499,6 +499,27 @@ static void count_restore(struct counts *c, const json_t *stats)
 	c->restored_storage_bytes += count_of(stats, "storageBytes");
 }
 
+/* Of attempts that count; anything else in it is passed over. */
+static void note_traffic(struct jm *jm, const struct taskmanager *tm, const json_t *stats)
+{
+	const json_t *o;
+	size_t i;
+	json_array_foreach (json_object_get(stats, "counts"), i, o) {
+		struct job_id id;
+		const char *hex = json_string_value(json_object_get(o, "job"));
+		json_int_t region = json_integer_value(json_object_get(o, "region"));
+		json_int_t attempt = json_integer_value(json_object_get(o, "attempt"));
+		if (!hex || job_id_parse(hex, &id, NULL) != ERR_OK)
+			continue;
+		struct job *job = jm_find(jm, &id);
+		if (!job || region < 0 || region >= job->doc.n_regions ||
+		    attempt != job->doc.regions[region].attempt.v)
+			continue;
+		flow_note(&job->flow, tm->id, (uint32_t)region, (struct attempt){(uint32_t)attempt},
+			  json_object_get(o, "vertices"), jm->now_ms);
+	}
+}
+
 static bool take_report(struct jm *jm, struct taskmanager *tm, const struct control_report_msg *m,
 			struct jm_effects *fx)
 {
@@ -510,6 +531,7 @@ static bool take_report(struct jm *jm, struct taskmanager *tm, const struct cont
 	}
 	tm->report_seq = m->seq;
 	if (m->kind == CONTROL_REPORT_BEAT) {
+		note_traffic(jm, tm, m->stats);
 		if (m->digest == control_digest(tm->items, tm->n_items))
 			return true;
 		end_registration(jm, tm, "its inventory is not what was reported", fx);

@@ -335,6 +335,7 @@ void job_destroy(struct job *job)
 	}
 	free(job->regions);
 	free(job->leftovers);
+	flow_fini(&job->flow);
 	ckpt_fini(&job->ckpt);
 	graph_destroy(job->graph);
 	spec_destroy(job->spec);
@@ -670,6 +671,8 @@ static void report_part(struct job *job, const struct job_env *env, struct taskm
 			part->state = PART_RUNNING;
 		break;
 	case CONTROL_REPORT_ACK:
+		flow_note(&job->flow, tm->id, m->region, m->attempt,
+			  json_object_get(m->stats, "vertices"), env->now_ms);
 		if (m->checkpoint.v >= job->doc.next_checkpoint.v)
 			contradicts(job, env, tm, m->attempt, m->checkpoint,
 				    "a TaskManager acknowledged a checkpoint never begun");

@@ -52,6 +52,7 @@
 #include "jobmanager/cleanup.h"
 #include "jobmanager/counts.h"
 #include "jobmanager/doc.h"
+#include "jobmanager/flow.h"
 #include "jobmanager/effects.h"
 #include "jobmanager/tms.h"
 
@@ -160,6 +161,7 @@ struct job {
 	unsigned n_waiters;
 	struct job_waiter waiters[JOB_WAITERS_MAX];
 	struct ckpt_drops drops; /* of the draft in flight */
+	struct flow flow;        /* what went through its vertices */
 	unsigned n_leftovers;
 	struct job_leftover *leftovers; /* to be cancelled; owns */
 	bool gone;                      /* jm: remove it */

@@ -159,6 +159,56 @@ static void jobs(const struct jm_node *n, const char *name, const char *type, co
 	}
 }
 
+enum vertex_metric { READ_RECORDS, READ_BYTES, WRITE_RECORDS, WRITE_BYTES, RECORDS_PER_SECOND };
+
+static uint64_t of_vertex(const struct flow_vertex *f, enum vertex_metric what)
+{
+	switch (what) {
+	case READ_RECORDS:
+		return f->total.read_records;
+	case READ_BYTES:
+		return f->total.read_bytes;
+	case WRITE_RECORDS:
+		return f->total.write_records;
+	case WRITE_BYTES:
+		return f->total.write_bytes;
+	case RECORDS_PER_SECOND:
+		return f->rate.read_records;
+	}
+	return 0;
+}
+
+static void vertices(const struct jm_node *n, const char *name, const char *type, const char *help,
+		     enum vertex_metric what, struct buf *out)
+{
+	head(out, name, type, help);
+	for (size_t i = 0; i < jm_view_jobs(n->jm); i++) {
+		struct jm_job_view v;
+		struct flow_vertex f;
+		jm_view_job_at(n->jm, i, &v);
+		for (unsigned k = 0; !v.terminal && v.graph && k < v.graph->n_vertices; k++) {
+			if (!jm_view_flow(n->jm, &v.doc->job, k, &f))
+				continue;
+			buf_printf(out, "weir_%s{job=\"%s\",vertex=\"%s\",name=\"", name,
+				   v.doc->job.hex, v.graph->vertices[k].id);
+			label(out, v.graph->vertices[k].name);
+			buf_printf(out, "\"} %" PRIu64 "\n", of_vertex(&f, what));
+		}
+	}
+}
+
+static void traffic(const struct jm_node *n, struct buf *out)
+{
+	vertices(n, "vertex_read_records_total", "counter",
+		 "records that the vertex took in since its attempt began", READ_RECORDS, out);
+	vertices(n, "vertex_read_bytes_total", "counter", "their bytes", READ_BYTES, out);
+	vertices(n, "vertex_write_records_total", "counter",
+		 "records that the vertex gave out since its attempt began", WRITE_RECORDS, out);
+	vertices(n, "vertex_write_bytes_total", "counter", "their bytes", WRITE_BYTES, out);
+	vertices(n, "vertex_read_records_per_second", "gauge", "between its last two reports",
+		 RECORDS_PER_SECOND, out);
+}
+
 void metrics_write(const struct jm_node *n, struct buf *out)
 {
 	struct ha_status s;
@@ -178,4 +228,5 @@ void metrics_write(const struct jm_node *n, struct buf *out)
 	     JOB_COMPLETED, out);
 	jobs(n, "job_checkpoints_failed_total", "counter", "since the job was created",
 	     JOB_FAILED_CHECKPOINTS, out);
+	traffic(n, out);
 }

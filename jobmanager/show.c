@@ -57,6 +57,10 @@ static void count_tasks(const struct jm_node *n, const struct jm_job_view *v, st
 			vertex->tasks[task.state]++;
 			s->job.tasks[task.state]++;
 		}
+		struct flow_vertex flow;
+		vertex->counted = jm_view_flow(n->jm, &v->doc->job, i, &flow);
+		vertex->traffic = flow.total;
+		vertex->rate = flow.rate;
 		vertex->start_ms = v->doc->stamps[DOC_RUNNING] ? v->doc->stamps[DOC_RUNNING] : -1;
 		vertex->end_ms = v->terminal ? v->doc->stamps[v->doc->status] : -1;
 	}

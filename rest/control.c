@@ -56,7 +56,7 @@ static const struct kind commands[CONTROL_COMMAND_COUNT] = {
 	[CONTROL_GOODBYE] = {"goodbye", F_TEXT}};
 
 static const struct kind reports[CONTROL_REPORT_COUNT] = {
-	[CONTROL_REPORT_BEAT] = {"beat", F_DIGEST},
+	[CONTROL_REPORT_BEAT] = {"beat", F_DIGEST | F_STATS},
 	[CONTROL_REPORT_PREPARED] = {"prepared", F_JOB | F_ADDRESS},
 	[CONTROL_REPORT_RUNNING] = {"running", F_JOB | F_STATS},
 	[CONTROL_REPORT_ACK] = {"ack", F_JOB | F_CHECKPOINT | F_OBJECT | F_STATS},

@@ -93,7 +93,7 @@ struct control_command_msg {
 /* ---- reports: TaskManager -> JobManager ---- */
 
 enum control_report {
-	CONTROL_REPORT_BEAT,     /* `digest` of the inventory */
+	CONTROL_REPORT_BEAT, /* `digest` of the inventory; `stats`. From a worker: `stats` alone */
 	CONTROL_REPORT_PREPARED, /* the worker is up; `address` is where its peers reach it */
 	CONTROL_REPORT_RUNNING,  /* all its subtasks have restored and run */
 	CONTROL_REPORT_ACK,      /* snapshot of `checkpoint` is durable: `object` and `stats` */
@@ -117,9 +117,11 @@ struct control_report_msg {
 	                             peer or connection lost, storage unavailable) */
 	bool corrupt;            /* failed: a snapshot object could not be read: the job stops */
 	json_t *object;  /* ack: null or {"path","bytes","checksum"} and what the manifest needs */
-	json_t *stats;   /* ack: {"syncUs","asyncMs","alignmentMs","bytes","records"...};
+	json_t *stats;   /* ack: {"syncUs","asyncMs","alignmentMs","bytes","records","vertices"};
 	                    running: null, or after a restore where its state came from:
-	                    {"localCopies","localBytes","storageBytes"} */
+	                    {"localCopies","localBytes","storageBytes"};
+	                    beat: null, or what went through the tasks (rest/traffic.h):
+	                    {"counts"}; from a worker {"vertices"} */
 	uint64_t digest; /* beat */
 	char address[128]; /* prepared: "ip:port" */
 	char text[1024];

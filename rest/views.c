@@ -99,16 +99,18 @@ static const char *vertex_status(const struct view_vertex *v)
 	return task_states[0];
 }
 
-static json_t *no_metrics(void)
+static json_t *metrics_json(const struct view_vertex *v)
 {
 	static const char *const names[] = {"read-bytes", "write-bytes", "read-records",
 					    "write-records"};
+	const uint64_t values[] = {v->traffic.read_bytes, v->traffic.write_bytes,
+				   v->traffic.read_records, v->traffic.write_records};
 	json_t *o = json_object();
 	for (unsigned i = 0; i < 4; i++) {
 		char complete[40];
 		snprintf(complete, sizeof(complete), "%s-complete", names[i]);
-		put_int(o, names[i], 0);
-		json_object_set_new(o, complete, json_false());
+		put_size(o, names[i], values[i]);
+		json_object_set_new(o, complete, json_boolean(v->counted));
 	}
 	put_int(o, "accumulated-backpressured-time", 0);
 	put_int(o, "accumulated-idle-time", 0);
@@ -132,7 +134,11 @@ static json_t *vertex_json(const struct view_job *j, unsigned i)
 	put_int(o, "duration",
 		shown->start_ms < 0 ? -1 : duration(shown->start_ms, shown->end_ms, j->now_ms));
 	json_object_set_new(o, "tasks", counts_json(shown->tasks, task_states));
-	json_object_set_new(o, "metrics", no_metrics());
+	json_object_set_new(o, "metrics", metrics_json(shown));
+	json_object_set_new(o, "weir",
+			    json_pack("{s:I, s:I}", "readRecordsPerSecond",
+				      (json_int_t)shown->rate.read_records, "writeRecordsPerSecond",
+				      (json_int_t)shown->rate.write_records));
 	return o;
 }
 

@@ -15,6 +15,7 @@
 
 #include "job/graph.h"
 #include "job/spec.h"
+#include "rest/traffic.h"
 
 enum { VIEW_TASK_STATES = 10 }; /* in the order of view_task_state_name() */
 
@@ -28,6 +29,8 @@ struct view_stamp {
 struct view_vertex {
 	uint32_t tasks[VIEW_TASK_STATES];
 	int64_t start_ms, end_ms;
+	bool counted; /* its workers have said what went through it */
+	struct traffic traffic, rate;
 };
 
 struct view_job {

@@ -350,8 +350,10 @@ static void beat(struct agent_turn *t)
 	if (c->beat_queued)
 		return;
 	c->beat_queued = true;
-	agent_report_add(t, CONTROL_REPORT_BEAT, NULL, 0, (struct attempt){0})->digest =
-		inventory_digest(c);
+	struct control_report_msg *r =
+		agent_report_add(t, CONTROL_REPORT_BEAT, NULL, 0, (struct attempt){0});
+	r->digest = inventory_digest(c);
+	r->stats = agent_items_traffic(c);
 }
 
 static void post(struct agent_turn *t)

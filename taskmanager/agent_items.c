@@ -208,6 +208,7 @@ static void item_free(struct agent_item *it)
 {
 	json_decref(it->c.subtasks);
 	json_decref(it->c.acks);
+	json_decref(it->traffic);
 	free(it);
 }
 
@@ -579,6 +580,31 @@ static void worker_decline(struct agent_turn *t, struct agent_item *it,
 	snprintf(out->text, sizeof(out->text), "%s", r->text);
 }
 
+/* Kept until the next beat to the leader. */
+static void worker_traffic(struct agent_item *it, const struct control_report_msg *r)
+{
+	json_t *vertices = json_object_get(r->stats, "vertices");
+	if (!json_is_array(vertices))
+		return;
+	json_decref(it->traffic);
+	it->traffic = json_incref(vertices);
+}
+
+json_t *agent_items_traffic(const struct agent_core *c)
+{
+	json_t *counts = json_array();
+	for (unsigned i = 0; i < c->n_items; i++) {
+		const struct agent_item *it = c->items[i];
+		if (it->traffic)
+			json_array_append_new(counts, json_pack("{s:s, s:I, s:I, s:O}", "job",
+								it->c.job.hex, "region",
+								(json_int_t)it->c.region, "attempt",
+								(json_int_t)it->c.attempt.v,
+								"vertices", it->traffic));
+	}
+	return json_pack("{s:o}", "counts", counts);
+}
+
 void agent_items_report(struct agent_turn *t, uint64_t item, const struct control_report_msg *r)
 {
 	struct agent_item *it = item_by_id(t->c, item);
@@ -612,8 +638,10 @@ void agent_items_report(struct agent_turn *t, uint64_t item, const struct contro
 	case CONTROL_REPORT_FAILED:
 		item_fail(t, it, r);
 		break;
-	case CONTROL_REPORT_ENDED: /* the exit that follows tells */
 	case CONTROL_REPORT_BEAT:
+		worker_traffic(it, r);
+		break;
+	case CONTROL_REPORT_ENDED: /* the exit that follows tells */
 	case CONTROL_REPORT_COUNT:
 		break;
 	}

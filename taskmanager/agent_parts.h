@@ -16,6 +16,7 @@ struct agent_item {
 	struct sm state;       /* agent_item_table */
 	struct sm worker;      /* agent_worker_table */
 	uint32_t slots;
+	json_t *traffic; /* owns: as its worker last said; NULL: nothing yet */
 	bool run_sent;
 	bool closing;     /* the leader cancelled or finished it: its exit means ENDED */
 	uint64_t kill_ms; /* the worker must be gone by then; 0: no limit */
@@ -58,6 +59,8 @@ void agent_items_command(struct agent_turn *t, const struct control_command_msg 
 /* Workers tell by the leader's beats whether there is a leader. */
 void agent_items_beat(struct agent_turn *t);
 void agent_items_report(struct agent_turn *t, uint64_t item, const struct control_report_msg *r);
+/* What went through the tasks, for a beat's `stats`; a new value. */
+json_t *agent_items_traffic(const struct agent_core *c);
 void agent_items_exit(struct agent_turn *t);
 void agent_items_spawn_failed(struct agent_turn *t);
 void agent_items_time(struct agent_turn *t); /* workers that overstayed */

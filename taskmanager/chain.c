@@ -81,6 +81,7 @@ static void link_pass(struct chain_link *l)
 	b->len = (uint32_t)(o->at - b->data);
 	b->rows = o->rows;
 	o->rows_total += o->rows;
+	o->bytes_total += b->len;
 	o->rows = 0;
 	if (tail(l) && c->direct) {
 		router_batch(&c->routers[0], b);
@@ -120,6 +121,7 @@ static bool chain_settle(struct chain *c)
 bool chain_push(struct chain *c, const struct batch *b)
 {
 	c->rows_in += b->rows;
+	c->bytes_in += b->len;
 	op_rows(c, 0, b);
 	return chain_settle(c);
 }
@@ -265,7 +267,18 @@ bool chain_stuck(struct chain *c)
 	return stuck;
 }
 
-uint64_t chain_rows_out(const struct chain *c)
+void chain_traffic(const struct chain *c, struct traffic *out)
 {
-	return c->links[c->n - 1].out.rows_total;
+	const struct chain_link *first = &c->links[0], *last = &c->links[c->n - 1];
+	*out = (struct traffic){.read_records = c->rows_in, .read_bytes = c->bytes_in};
+	if (first->op->type->poll) { /* a source: what it brought in */
+		out->read_records = first->out.rows_total;
+		out->read_bytes = first->out.bytes_total;
+	}
+	out->write_records = last->out.rows_total;
+	out->write_bytes = last->out.bytes_total;
+	if (last->op->type->sink) { /* what it was given to take out */
+		out->write_records = c->n == 1 ? c->rows_in : last[-1].out.rows_total;
+		out->write_bytes = c->n == 1 ? c->bytes_in : last[-1].out.bytes_total;
+	}
 }

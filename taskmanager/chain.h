@@ -17,6 +17,7 @@
 #ifndef TASKMANAGER_CHAIN_H
 #define TASKMANAGER_CHAIN_H
 
+#include "rest/traffic.h"
 #include "taskmanager/op.h"
 #include "taskmanager/router.h"
 
@@ -36,7 +37,7 @@ struct chain {
 	struct router *routers; /* owns */
 	struct batch_cache *cache;
 	bool direct; /* one edge, one channel: whole batches go on */
-	uint64_t rows_in;
+	uint64_t rows_in, bytes_in;
 	bool failed;
 	unsigned failed_link;
 	struct err err;
@@ -69,6 +70,7 @@ bool chain_unflushed(const struct chain *c);
 /* A control element down every channel, behind all rows. */
 void chain_control(struct chain *c, enum batch_kind kind, const struct batch_barrier *barrier);
 bool chain_stuck(struct chain *c);
-uint64_t chain_rows_out(const struct chain *c);
+/* What has gone through so far (rest/traffic.h). */
+void chain_traffic(const struct chain *c, struct traffic *out);
 
 #endif

@@ -100,8 +100,8 @@ struct op_out {
 	uint32_t rows;           /* in the current batch, not yet noted in it */
 	struct batch *batch;     /* NULL before the first row */
 	void (*refill)(struct op_out *o,
-		       size_t bytes); /* pass the batch on, get room for `bytes` */
-	uint64_t rows_total;          /* in batches passed on */
+		       size_t bytes);     /* pass the batch on, get room for `bytes` */
+	uint64_t rows_total, bytes_total; /* in batches passed on */
 };
 
 /* Room for a row of `bytes` (a multiple of 8, at most ROW_BYTES_MAX); fill it, all of it, before

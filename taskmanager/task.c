@@ -484,6 +484,27 @@ static enum task_verdict work(struct task *t, uint64_t now_ns, struct task_wait 
 	return t->source ? source_step(t, out, now_ns) : input_step(t, now_ns);
 }
 
+/* Each number is right by itself; that is enough for who looks once a second. */
+static void traffic_publish(struct task *t)
+{
+	struct traffic now;
+
+	chain_traffic(&t->chain, &now);
+	atomic_store_explicit(&t->rows_in, t->chain.rows_in, memory_order_relaxed);
+	atomic_store_explicit(&t->read_records, now.read_records, memory_order_relaxed);
+	atomic_store_explicit(&t->read_bytes, now.read_bytes, memory_order_relaxed);
+	atomic_store_explicit(&t->write_records, now.write_records, memory_order_relaxed);
+	atomic_store_explicit(&t->write_bytes, now.write_bytes, memory_order_relaxed);
+}
+
+void task_traffic(const struct task *t, struct traffic *out)
+{
+	*out = (struct traffic){atomic_load_explicit(&t->read_records, memory_order_relaxed),
+				atomic_load_explicit(&t->read_bytes, memory_order_relaxed),
+				atomic_load_explicit(&t->write_records, memory_order_relaxed),
+				atomic_load_explicit(&t->write_bytes, memory_order_relaxed)};
+}
+
 enum task_verdict task_poll(struct task *t, uint64_t now_ns, struct task_wait *out)
 {
 	enum task_verdict v = TASK_ENDED;
@@ -498,8 +519,7 @@ enum task_verdict task_poll(struct task *t, uint64_t now_ns, struct task_wait *o
 		flush_due(t, now_ns, out);
 		ticks(t, now_ns, out);
 	}
-	atomic_store_explicit(&t->rows_in, t->chain.rows_in, memory_order_relaxed);
-	atomic_store_explicit(&t->rows_out, chain_rows_out(&t->chain), memory_order_relaxed);
+	traffic_publish(t);
 	if (t->chain.failed)
 		fail(t);
 	return sm_state(&t->sm) == TASK_STATE_RUNNING ? v : TASK_ENDED;

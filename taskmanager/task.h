@@ -27,7 +27,7 @@
  *    on passing barriers.
  *
  * Time is an argument (ns, any steady origin); the clock is read only to measure the synchronous
- * part. Threads: everything but task_order() and task_wake() belongs to the task's thread.
+ * part. Threads: everything but task_order(), task_wake() and task_traffic() belongs to the task's thread.
  * Ownership: the task owns chain and input list; queues belong to who made them.
  */
 #ifndef TASKMANAGER_TASK_H
@@ -126,7 +126,8 @@ struct task {
 	struct task_order *orders; /* owns; under the lock */
 	size_t n_orders, orders_capacity;
 	_Atomic bool has_orders;
-	_Atomic uint64_t rows_in, rows_out; /* for metrics */
+	_Atomic uint64_t rows_in; /* taken from inputs: for metrics lines */
+	_Atomic uint64_t read_records, read_bytes, write_records, write_bytes; /* task_traffic() */
 };
 
 /* After this the caller fills in t->chain.links[i].context, the chain's edges (chain_edges,
@@ -142,6 +143,8 @@ enum task_verdict task_poll(struct task *t, uint64_t now_ns, struct task_wait *o
 
 void task_order(struct task *t, const struct task_order *o);
 void task_wake(struct task *t);
+/* What has gone through it so far. Any thread. */
+void task_traffic(const struct task *t, struct traffic *out);
 
 /* FAILED: why, and whether it is the job's own doing. */
 const struct err *task_error(const struct task *t);

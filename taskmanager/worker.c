@@ -288,6 +288,40 @@ static void report(struct worker *w, const struct control_report_msg *m)
 		w->over = true;
 }
 
+/* Per vertex, the sum of its subtasks here. */
+static json_t *vertices_json(const struct worker *w)
+{
+	const struct graph *g = w->d.graph;
+	json_t *list = json_array();
+
+	for (unsigned v = 0; v < g->n_vertices; v++) {
+		struct traffic sum = {0}, t;
+		bool here = false;
+		for (unsigned i = 0; i < w->d.n_tasks; i++) {
+			if (w->d.tasks[i]->config.vertex != v)
+				continue;
+			task_traffic(w->d.tasks[i], &t);
+			traffic_add(&sum, &t);
+			here = true;
+		}
+		if (here)
+			traffic_put(list, v, &sum);
+	}
+	return list;
+}
+
+/* The agent's beat is answered by what has been done so far. */
+static void report_traffic(struct worker *w)
+{
+	struct control_report_msg m = report_of(w, CONTROL_REPORT_BEAT);
+
+	if (sm_state(&w->sm) != RUNNING)
+		return;
+	m.stats = json_pack("{s:o}", "vertices", vertices_json(w));
+	report(w, &m);
+	json_decref(m.stats);
+}
+
 static void report_plain(struct worker *w, enum control_report kind, uint64_t checkpoint)
 {
 	struct control_report_msg m = report_of(w, kind);
@@ -629,6 +663,8 @@ static void command_run(struct worker *w, struct control_command_msg *m)
 		on_end(w, m);
 		break;
 	case CONTROL_BEAT:
+		report_traffic(w);
+		break;
 	case CONTROL_UNKNOWN:
 	case CONTROL_GOODBYE:
 	case CONTROL_COMMAND_COUNT:
@@ -765,10 +801,10 @@ static void on_snapshot(struct worker *w, const struct snapshot_result *r)
 	metrics_line(w, "acked", m.checkpoint.v, r->sync_ns);
 	killpoint_pass(&w->killpoint, "worker-snapshot-stored");
 	m.object = object_json(r);
-	m.stats = json_pack("{s:I,s:I,s:I,s:I,s:I}", "syncUs", (json_int_t)(r->sync_ns / 1000),
+	m.stats = json_pack("{s:I,s:I,s:I,s:I,s:I,s:o}", "syncUs", (json_int_t)(r->sync_ns / 1000),
 			    "asyncMs", (json_int_t)r->async_ms, "alignmentMs",
 			    (json_int_t)r->align_ms, "bytes", (json_int_t)r->object.bytes,
-			    "records", (json_int_t)r->rows);
+			    "records", (json_int_t)r->rows, "vertices", vertices_json(w));
 	report(w, &m);
 	json_decref(m.object);
 	json_decref(m.stats);

@@ -60,7 +60,10 @@ struct slotlog_chunk *slotlog_take(struct slotlog *l)
 	struct slotlog_chunk *head = l->head;
 
 	tail_close(l);
-	*l = (struct slotlog){0};
+	l->head = l->tail = NULL;
+	l->end = NULL;
+	l->n = 0;
+	__atomic_store_n(&l->at, NULL, __ATOMIC_RELAXED); /* the task may look, for a hint */
 	return head;
 }
 

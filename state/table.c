@@ -295,7 +295,8 @@ static ALWAYS_INLINE uint64_t unsaved(const struct table *t, const struct place 
 		uint64_t old = (uint64_t)(p->segment->born != cur) &
 			       (uint64_t)(p->segment->index >= walked);
 
-		__builtin_prefetch(g->log.at, 1);
+		/* Relaxed: where the log is the other thread's by now, this is only a hint. */
+		__builtin_prefetch(__atomic_load_n(&g->log.at, __ATOMIC_RELAXED), 1);
 		mask |= (old & ~saved & 1) << i;
 		STATE_STEP();
 	}

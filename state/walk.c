@@ -191,8 +191,9 @@ bool table_walk_next(struct table_walk *w, struct block *out)
 {
 	struct table *t = w->table;
 	uint32_t n = t->range.end - t->range.first;
+	uint64_t bytes = __atomic_load_n(&t->bytes, __ATOMIC_RELAXED);
 
-	slotlog_stock(&t->snap->chunks, t->bytes / STOCK_SHARE / SLOTLOG_CHUNK);
+	slotlog_stock(&t->snap->chunks, bytes / STOCK_SHARE / SLOTLOG_CHUNK);
 	for (; w->group < n; w->group++) {
 		struct group *g = &t->groups[w->group];
 

@@ -12,6 +12,8 @@ if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
 	# "written only on success" for a mistake. clang and the sanitizers keep watch.
 	target_compile_options(weir_flags INTERFACE -Wno-maybe-uninitialized)
 endif()
+# pkg-config names more libraries than a program uses; clang would make it depend on all of them.
+target_link_options(weir_flags INTERFACE -Wl,--as-needed)
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
 	# Assertions stay on: a crashed JobManager is a failover, a confused one is corruption.
 	target_compile_options(weir_flags INTERFACE -UNDEBUG -D_FORTIFY_SOURCE=2)

@@ -789,8 +789,8 @@ static bool tick(struct stage *s, uint64_t until)
 		s->now = until;
 		return false;
 	}
-	if (next <= wake) {
-		struct pending *p = s->queue;
+	struct pending *p = s->queue;
+	if (p && next <= wake) {
 		s->queue = p->next;
 		s->now = p->at > s->now ? p->at : s->now;
 		happen(s, p);

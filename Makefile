@@ -31,8 +31,8 @@ test-all: ## test, and clang, thread sanitizer and the long drills
 
 sim: ## the simulator over many seeds (SEEDS=500), or one seed's narration (SEED=k)
 	@tools/setup build test
-	@tools/build dev sim_cluster
-	@build/dev/bin/sim_cluster $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),500))
+	@tools/build fast sim_cluster
+	@build/fast/bin/sim_cluster $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),500))
 
 model: ## let spin search the protocol's model, and show that each rule carries weight
 	@tools/setup build test

@@ -890,6 +890,10 @@ static void read_done(struct jm *jm, const struct jm_event *ev, struct jm_effect
 		cleanup_read(jm, ev);
 	} else if (job && job->reading && job->reading == ev->token && job->existed) {
 		met(jm, job, ev, fx);
+	} else if (job && job->reading && job->reading == ev->token && job_terminal(job)) {
+		enum errc code = ev->code == ERR_OK && !ev->n_docs ? ERR_NOTFOUND : ev->code;
+		job_resolve_read(job, &env, code, ev->n_docs ? ev->docs[0].revision : 0);
+		job->touched = true;
 	} else if (job && job->reading && job->reading == ev->token) {
 		const struct jm_doc *doc = ev->n_docs ? &ev->docs[0] : NULL;
 		enum errc code = ev->code == ERR_OK && !doc ? ERR_NOTFOUND : ev->code;

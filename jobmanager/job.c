@@ -80,6 +80,15 @@ const char *job_tag(const struct job *job, char out[JOB_TAG_MAX])
 			      __VA_ARGS__);                                                        \
 	} while (0)
 
+void read_key(struct job *job, const struct job_env *env, int which)
+{
+	job->reading = (*env->next_token)++;
+	struct jm_effect *read = effects_add(env->fx, JM_READ);
+	read->token = job->reading;
+	read->job = job->doc.job;
+	job_key(job, which, read->key);
+}
+
 /* ---- parts ---- */
 
 bool part_online(const struct job_part *part)
@@ -152,7 +161,7 @@ static bool hosts_sink(const struct job *job, unsigned region, unsigned part)
 	return false;
 }
 
-static void mark_sinks(struct job *job)
+void mark_sinks(struct job *job)
 {
 	for (unsigned r = 0; job->graph && r < job->doc.n_regions; r++)
 		for (unsigned i = 0; i < job->regions[r].n_parts; i++)
@@ -213,7 +222,7 @@ static enum job_state terminal_state(enum doc_status status)
 }
 
 /* Workers as the recorded placement has them; nothing is known about them yet. */
-static void parts_from_doc(struct job *job, unsigned r)
+void parts_from_doc(struct job *job, unsigned r)
 {
 	const struct doc_region *d = &job->doc.regions[r];
 	struct job_region *region = &job->regions[r];
@@ -300,6 +309,7 @@ struct job *job_load(const struct job_env *env, struct doc *doc, uint64_t revisi
 		if (job->doc.spec && spec_parse(job->doc.spec, &spec, NULL) == ERR_OK)
 			take_spec(job, spec);
 		sm_init(&job->sm, &job_table, terminal_state(job->doc.status));
+		job_resolve_load(job);
 		return job;
 	}
 	for (unsigned r = 0; r < job->doc.n_regions; r++) {
@@ -471,13 +481,13 @@ static void fail_external(struct job *job, const struct job_env *env, unsigned r
 	region_fail(job, r, &f, false);
 }
 
-static bool is_at(const struct doc_tm *at, const struct taskmanager *tm)
+bool is_at(const struct doc_tm *at, const struct taskmanager *tm)
 {
 	return strcmp(at->id, tm->id) == 0 && strcmp(at->instance, tm->instance) == 0;
 }
 
-static const struct control_item *find_item(const struct control_registration *reg,
-					    const struct job *job, unsigned r)
+const struct control_item *find_item(const struct control_registration *reg, const struct job *job,
+				     unsigned r)
 {
 	for (unsigned i = 0; i < reg->n_items; i++) {
 		const struct control_item *item = &reg->items[i];
@@ -621,9 +631,9 @@ void job_tm_registered(struct job *job, const struct job_env *env, struct taskma
 	if (sm_state(&job->sm) == JOB_CREATING)
 		return;
 	drop_leftovers(job, tm);
-	if (!job_terminal(job))
-		for (unsigned i = 0; i < job->doc.n_regions; i++)
-			register_region(job, env, i, tm, r);
+	for (unsigned i = 0; i < job->doc.n_regions && !job_terminal(job); i++)
+		register_region(job, env, i, tm, r);
+	job_resolve_registered(job, tm, r);
 	job_leftovers(job, env, tm);
 }
 
@@ -925,19 +935,13 @@ static void recorded(struct job *job, const struct job_env *env, uint64_t revisi
 	count_recorded(job, &before, env->counts);
 	if (job->doc.desired != before.desired)
 		job->ending_since_ms = env->now_ms;
+	if (doc_terminal(before.status))
+		TRACE(job, env, LOG_LEVEL_INFO, "%s: what it had left in doubt is committed",
+		      sm_name(&job->sm));
 	if (created)
 		sm_move(&job->sm, JOB_WAITING, "recorded");
 	answer_recorded(job, env);
 	doc_fini(&before);
-}
-
-static void read_key(struct job *job, const struct job_env *env, int which)
-{
-	job->reading = (*env->next_token)++;
-	struct jm_effect *read = effects_add(env->fx, JM_READ);
-	read->token = job->reading;
-	read->job = job->doc.job;
-	job_key(job, which, read->key);
 }
 
 /* There is, or was, a job of this id. If it ended, and the tombstone was not read yet, this may be
@@ -996,7 +1000,7 @@ void job_decided(struct job *job, const struct job_env *env, enum errc code, con
 	env->counts->decisions_refused += code != ERR_OK;
 	if (code == ERR_OK)
 		recorded(job, env, revision);
-	else
+	else if (!job_resolve_refused(job, env))
 		refused(job, env, code, text ? text : err_text(code));
 }
 
@@ -1147,6 +1151,7 @@ void job_advance(struct job *job, const struct job_env *env)
 	if (!act)
 		return;
 	job_command(job, env);
+	job_resolve(job, env);
 	if (job->graph && !job->grace_until_ms && !job_terminal(job))
 		ckpt_seal(&job->ckpt, &job->doc, job->graph, env->cluster_id, env->epoch.v,
 			  env->now_ms, env->next_token, env->fx);
@@ -1177,7 +1182,9 @@ static uint64_t placing_wake_ms(const struct job *job)
 uint64_t job_wake_ms(const struct job *job, uint64_t commit_timeout_ms)
 {
 	uint64_t wake = UINT64_MAX;
-	if (job_terminal(job) || job->frozen || sm_state(&job->sm) == JOB_CREATING)
+	if (job_terminal(job))
+		return job_resolve_wake_ms(job);
+	if (job->frozen || sm_state(&job->sm) == JOB_CREATING)
 		return wake;
 	if (!job->spec && !job->reading)
 		wake = earlier(wake, job->read_retry_ms);

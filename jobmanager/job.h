@@ -30,7 +30,8 @@
  * given up with it; sinks confirm the newest completed checkpoint (or the commit timeout passes:
  * then `resolve/<job>` names what was left); the tombstone `done/<job>` replaces `run/<job>` and
  * `spec/<job>` in one transaction; then workers are told, and roll back what no completed
- * checkpoint holds.
+ * checkpoint holds. When the sinks that were left confirm after all, `resolve/<job>` is deleted
+ * (job_resolve.c).
  *
  * A report ahead of the document (a higher attempt, an unknown newer checkpoint), or a chain that
  * somebody else moved, means that the store went back in time: the job is frozen (it neither
@@ -52,8 +53,8 @@
 #include "jobmanager/cleanup.h"
 #include "jobmanager/counts.h"
 #include "jobmanager/doc.h"
-#include "jobmanager/flow.h"
 #include "jobmanager/effects.h"
+#include "jobmanager/flow.h"
 #include "jobmanager/tms.h"
 
 enum job_state {
@@ -210,6 +211,9 @@ void job_spec_read(struct job *job, const struct job_env *env, enum errc code, c
  * answered, and the job is gone. `tombstone` NULL: there is none, or it cannot be read. */
 void job_met(struct job *job, const struct job_env *env, enum errc code,
 	     const struct doc *tombstone);
+/* `resolve/<job>` was read: it has this revision. */
+void job_resolve_read(struct job *job, const struct job_env *env, enum errc code,
+		      uint64_t revision);
 /* This leader is deposed: whoever waits is told so. */
 void job_abandon(struct job *job, const struct job_env *env);
 /* Answered at once, or when the intent is recorded. */

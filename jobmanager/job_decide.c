@@ -418,7 +418,7 @@ static bool draft_status(const struct job *job, struct doc *draft, int64_t wall_
 }
 
 /* The newest completed checkpoint's output is out, as far as sinks have said. */
-static bool confirmed(const struct job *job, const struct doc *d)
+bool job_confirmed(const struct job *job, const struct doc *d)
 {
 	const struct doc_pointer *newest = doc_newest(d);
 	if (!newest || (job->graph && !graph_has_transactional_sink(job->graph)))
@@ -443,8 +443,8 @@ static bool may_end(const struct job *job, const struct doc *draft, const struct
 {
 	if (job->doc.desired == DOC_RUN) /* finishing */
 		return job_all_running(job) && job_all_at_end(job) && final_is_done(&job->doc) &&
-		       (confirmed(job, draft) || !somebody_may_confirm(job));
-	return confirmed(job, draft) || !somebody_may_confirm(job) ||
+		       (job_confirmed(job, draft) || !somebody_may_confirm(job));
+	return job_confirmed(job, draft) || !somebody_may_confirm(job) ||
 	       env->now_ms >= job->ending_since_ms + env->commit_timeout_ms;
 }
 
@@ -475,18 +475,23 @@ static void keep_spec(const struct job *job, struct doc *draft)
 	free(text);
 }
 
+/* A failed job keeps its checkpoints for the user; so does one whose output is in doubt. */
+void draft_discard(struct job *job, struct doc *draft)
+{
+	draft->discarded = draft->status != DOC_FAILED && job_confirmed(job, draft);
+	if (!draft->discarded)
+		return;
+	job->drops.n = 1;
+	snprintf(job->drops.at[0].prefix, DOC_PATH_MAX, "jobs/%s/", draft->job.hex);
+	job->drops.at[0].delay = true;
+}
+
 static void draft_end(struct job *job, struct doc *draft, int64_t wall_ms)
 {
 	ckpt_draft_stale(draft, true, "the job ended", wall_ms, &job->drops);
 	doc_enter(draft, end_status(job), wall_ms);
 	keep_spec(job, draft);
-	/* A failed job keeps its checkpoints for the user; so does one whose output is in doubt. */
-	draft->discarded = draft->status != DOC_FAILED && confirmed(job, draft);
-	if (draft->discarded) {
-		job->drops.n = 1;
-		snprintf(job->drops.at[0].prefix, DOC_PATH_MAX, "jobs/%s/", draft->job.hex);
-		job->drops.at[0].delay = true;
-	}
+	draft_discard(job, draft);
 }
 
 /* ---- asking for it ---- */
@@ -502,7 +507,7 @@ static char *resolve_value(const struct doc *d)
 	return text;
 }
 
-static void add_cleanup(struct job *job, struct jm_effect *decide)
+void add_cleanup(struct job *job, struct jm_effect *decide)
 {
 	for (unsigned i = 0; i < job->drops.n; i++) {
 		char key[JM_KEY_MAX];
@@ -519,7 +524,7 @@ static void add_end(struct job *job, struct jm_effect *decide)
 	effects_op(decide, key, NULL);
 	job_key(job, SPEC_KEY, key);
 	effects_op(decide, key, NULL);
-	if (!confirmed(job, &job->draft)) {
+	if (!job_confirmed(job, &job->draft)) {
 		job_key(job, RESOLVE_KEY, key);
 		effects_op(decide, key, resolve_value(&job->draft));
 	}

@@ -1,5 +1,5 @@
 /*
- * job_inside - what job.c, job_decide.c and job_command.c share. Nobody else includes it.
+ * job_inside - what job.c and job_*.c share. Nobody else includes it.
  */
 #ifndef JOBMANAGER_JOB_INSIDE_H
 #define JOBMANAGER_JOB_INSIDE_H
@@ -14,6 +14,14 @@ void cleanup_key(const struct job *job, uint64_t seq, char out[JM_KEY_MAX]);
 enum { JOB_TAG_MAX = SPEC_NAME_MAX + 16 };
 const char *job_tag(const struct job *job, char out[JOB_TAG_MAX]);
 
+void read_key(struct job *job, const struct job_env *env, int which); /* sets `reading` */
+
+bool is_at(const struct doc_tm *at, const struct taskmanager *tm);
+/* The recorded attempt in an inventory; NULL: not there. */
+const struct control_item *find_item(const struct control_registration *reg, const struct job *job,
+				     unsigned r);
+void parts_from_doc(struct job *job, unsigned r);
+void mark_sinks(struct job *job);
 bool part_online(const struct job_part *part);
 unsigned job_n_parts(const struct job *job);
 /* The number of a part over all regions. */
@@ -33,8 +41,21 @@ void job_decide(struct job *job, const struct job_env *env);
 void job_forget_owners(struct job_region *region);
 /* When a last checkpoint that was given up may be tried again; 0: none waits. */
 uint64_t job_final_wake_ms(const struct job *job);
+/* Are all sinks known to have committed the newest completed checkpoint of `d`? */
+bool job_confirmed(const struct job *job, const struct doc *d);
+/* Its checkpoints are of no use any more: they are queued for removal. */
+void draft_discard(struct job *job, struct doc *draft);
+void add_cleanup(struct job *job, struct jm_effect *decide);
 /* job_command.c: send what the recorded document calls for and was not sent. */
 void job_command(struct job *job, const struct job_env *env);
+/* job_resolve.c: what a job that ended has left in doubt. */
+bool job_in_doubt(const struct job *job);
+void job_resolve_load(struct job *job);
+void job_resolve_registered(struct job *job, struct taskmanager *tm,
+			    const struct control_registration *reg);
+void job_resolve(struct job *job, const struct job_env *env);
+bool job_resolve_refused(struct job *job, const struct job_env *env); /* false: not its decision */
+uint64_t job_resolve_wake_ms(const struct job *job);
 /* Used by planted bugs only: what must never happen. */
 void job_send_cancel(const struct job *job, const struct job_env *env, struct taskmanager *tm,
 		     uint32_t region, struct attempt attempt);

@@ -302,6 +302,8 @@ static void on_change(void *ctx, uint64_t revision, const char *key, const char 
 		need(k, name + 5)->limit = strtoull(strstr(value, "\"to\":") + 5, NULL, 10);
 	} else if (text_starts(name, "done/")) {
 		on_done(k, name + 5, value);
+	} else if (text_starts(name, "resolve/") && !value) {
+		check_output(k, need(k, name + 8), false); /* nothing is in doubt any more */
 	} else if (text_starts(name, "cleanup/") && value) {
 		char job[33];
 		snprintf(job, sizeof(job), "%.32s", name + 8);

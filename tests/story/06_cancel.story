@@ -103,6 +103,7 @@ leader kill
 leader start
 cancel fourth
 run 7s
+tm release tm-1 committed
 loud
 store show
 tm back tm-1
@@ -118,3 +119,55 @@ run 200ms
 [  25.927s] tm=tm-1 registered: 2 slots, 1 attempts
 [  25.928s]   tm-1 <- complete attempt=1 ckpt=1
 [  25.928s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
+[  25.937s] job=fourth/eeeeeeee CANCELED: what it had left in doubt is committed
+
+# Its sink has confirmed: nothing is in doubt any more, and the files may go.
+
+run 11s
+store show
+show fourth
+----
+[  35.958s] storage removes jobs/e.../
+  run/_cluster
+  done/aaaaaaaa
+  resolve/cccccccc
+  done/cccccccc
+  done/dddddddd
+  done/eeeeeeee
+  status=CANCELED attempt=1 restarts=0 counted=0 newest=1 committed=1 failures=0
+
+# The same under a leader that knows the job from its tombstone only.
+
+quiet
+submit fifth parallelism=2 interval=1s
+until fifth RUNNING
+tm hold tm-1 committed
+run 1500ms
+tm away tm-1
+leader kill
+leader start
+cancel fifth
+run 7s
+leader kill
+leader start
+run 100ms
+tm release tm-1 committed
+tm back tm-1
+loud
+run 200ms
+store show
+show fifth
+----
+[  45.750s] tm=tm-1 registered: 2 slots, 1 attempts
+[  45.751s]   tm-1 <- complete attempt=1 ckpt=1
+[  45.751s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
+[  45.760s] job=fifth/ffffffff CANCELED: what it had left in doubt is committed
+  run/_cluster
+  done/aaaaaaaa
+  resolve/cccccccc
+  done/cccccccc
+  done/dddddddd
+  done/eeeeeeee
+  done/ffffffff
+  cleanup/ffffffff/00000001
+  status=CANCELED attempt=1 restarts=0 counted=0 newest=1 committed=1 failures=0

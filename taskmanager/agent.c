@@ -99,6 +99,7 @@ static void ask_done(struct world_http *h, const struct world_reply *reply)
 	char address[128] = "";
 	struct agent_event ev = {.kind = AGENT_EV_LEADER, .peer = ask->peer, .address = address};
 	ev.answer = parse_answer(reply, &ev.epoch, address);
+	ev.text = reply->code ? net_cause_name(reply->cause) : NULL;
 	feed(ask->agent, &ev);
 }
 

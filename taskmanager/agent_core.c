@@ -117,6 +117,8 @@ static void hang_up(struct agent_turn *t)
 	struct agent_core *c = t->c;
 	if (c->streaming)
 		agent_effect_add(t, AGENT_FX_HANGUP);
+	if (c->welcomed)
+		c->without_ms = t->ev->now_ms;
 	c->streaming = c->welcomed = false;
 	agent_reports_restart(c);
 }
@@ -170,6 +172,7 @@ static void on_leader(struct agent_turn *t)
 	p->answer = ev->answer;
 	p->epoch = ev->epoch;
 	p->next_ask_ms = ev->now_ms + AGENT_RETRY_MS / 2 + ev->random % AGENT_RETRY_MS;
+	snprintf(p->why, sizeof(p->why), "%s", ev->text ? ev->text : "");
 	if (ev->answer != AGENT_ANSWER_SILENT)
 		c->contact_ms = ev->now_ms;
 	if (ev->answer == AGENT_ANSWER_LEADER && ev->epoch.v >= c->highest.v) {
@@ -473,6 +476,7 @@ static void settle(struct agent_turn *t)
 		if (agent_session(c) == AGENT_REGISTERED)
 			read_cookie(t);
 	}
+	agent_alone(t);
 	beat(t);
 	post(t);
 	leave_when_done(t);
@@ -486,7 +490,7 @@ void agent_step(struct agent_core *c, const struct agent_event *ev, struct agent
 		return;
 	switch (ev->kind) {
 	case AGENT_EV_START:
-		c->contact_ms = ev->now_ms;
+		c->contact_ms = c->without_ms = ev->now_ms;
 		c->searching = true;
 		break;
 	case AGENT_EV_TIME:
@@ -550,6 +554,7 @@ uint64_t agent_wake_ms(const struct agent_core *c)
 	uint64_t wake = agent_items_wake_ms(c);
 	if (c->left)
 		return UINT64_MAX;
+	earlier(&wake, agent_alone_wake_ms(c));
 	if (looking(c) && c->leader_known)
 		earlier(&wake, c->register_after_ms);
 	if (c->searching || c->witnessing)

@@ -47,6 +47,9 @@
  *    attempts fail.
  * Such attempts fail as external: the next leader restarts them without counting it.
  *
+ * Being without a leader is said (agent_alone.c): once when it has lasted some seconds, then every
+ * minute, and when it is over.
+ *
  * Slots: a worker needs as many as its largest number of subtasks of one vertex; regions of one job
  * share slots. A prepare beyond the slots fails (external: it was the leader's mistake).
  *
@@ -138,7 +141,7 @@ struct agent_event {
 	const char *cookie; /* cookie: NULL if it could not be read */
 	uint64_t item;      /* report, exit, spawn failed: whose; an unknown one is ignored */
 	int exit_status, signal;
-	const char *text;
+	const char *text; /* leader: why a JobManager did not answer, may be NULL */
 	const struct control_command_msg *command;
 	const struct control_report_msg *report;
 };
@@ -200,6 +203,7 @@ struct agent_peer { /* private */
 	enum agent_answer answer;
 	struct epoch epoch;
 	uint64_t next_ask_ms;
+	char why[32]; /* it did not answer; "" if it did */
 };
 
 struct agent_core { /* private; read it by the functions below */
@@ -215,6 +219,8 @@ struct agent_core { /* private; read it by the functions below */
 	uint64_t deadline_ms;       /* registering: give up; stopping: leave */
 	uint64_t heard_ms;          /* last line of the stream */
 	uint64_t contact_ms;        /* last sign of life of any JobManager */
+	uint64_t without_ms;        /* not welcomed: since when */
+	uint64_t said_ms;           /* that was last said; 0: not since it began */
 	uint64_t leader_since_ms;   /* a leader is known and not reached since; 0: not so */
 	bool searching;  /* until the next welcome every JobManager is asked, over and over */
 	bool witnessing; /* the stream stands, but is silent: they are asked as well */

@@ -3,6 +3,7 @@
  *
  *   agent_core.c     the session: finding a leader, registering, commands, timers
  *   agent_items.c    attempts and their workers
+ *   agent_alone.c    saying that nobody is there
  *   agent_reports.c  effects, the queue of reports, the inventory
  */
 #ifndef TASKMANAGER_AGENT_PARTS_H
@@ -50,6 +51,11 @@ struct control_report_msg *agent_report_add(struct agent_turn *t, enum control_r
 void agent_reports_restart(struct agent_core *c);
 void agent_reports_drop(struct agent_core *c, unsigned count); /* the first `count` */
 void agent_reports_clear(struct agent_core *c);
+
+/* ---- agent_alone.c ---- */
+
+void agent_alone(struct agent_turn *t); /* says what is to be said */
+uint64_t agent_alone_wake_ms(const struct agent_core *c);
 
 /* ---- agent_items.c ---- */
 

@@ -27,7 +27,8 @@
  *    on passing barriers.
  *
  * Time is an argument (ns, any steady origin); the clock is read only to measure the synchronous
- * part. Threads: everything but task_order(), task_wake() and task_traffic() belongs to the task's thread.
+ * part. Threads: everything but task_order(), task_wake() and task_traffic()
+ * belongs to the task's thread.
  * Ownership: the task owns chain and input list; queues belong to who made them.
  */
 #ifndef TASKMANAGER_TASK_H

@@ -20,6 +20,8 @@ struct fixture {
 	uint64_t seq; /* of the command stream */
 	uint64_t registration;
 	uint64_t epoch;
+	unsigned warned; /* lines at WARN */
+	char warning[AGENT_TEXT_MAX];
 };
 
 static void setup(struct fixture *f)
@@ -46,6 +48,13 @@ static void step(struct fixture *f, struct agent_event ev)
 {
 	ev.now_ms = f->now_ms;
 	agent_step(&f->core, &ev, &f->fx);
+	for (unsigned i = 0; i < f->fx.n; i++) {
+		const struct agent_effect *fx = &f->fx.at[i];
+		if (fx->kind != AGENT_FX_LOG || fx->level != LOG_LEVEL_WARN)
+			continue;
+		f->warned++;
+		snprintf(f->warning, sizeof(f->warning), "%s", fx->text);
+	}
 }
 
 static const struct agent_effect *effect(const struct fixture *f, enum agent_effect_kind kind)
@@ -594,6 +603,63 @@ Test(agent_core, no_jobmanager_at_all_for_the_orphan_timeout)
 	hear(&f, 400, AGENT_ANSWER_SILENT, AGENT_ANSWER_SILENT);
 	cr_assert(eq(int, state_of(&f, item), CONTROL_STATE_FAILED));
 	cr_assert(agent_item_of(&f.core, item)->external);
+	teardown(&f);
+}
+
+static void nobody(struct fixture *f, unsigned peer, const char *why)
+{
+	step(f, (struct agent_event){.kind = AGENT_EV_LEADER,
+				     .peer = peer,
+				     .answer = AGENT_ANSWER_SILENT,
+				     .address = "",
+				     .text = why});
+}
+
+Test(agent_core, that_no_jobmanager_answers_is_said_and_said_again_once_a_minute)
+{
+	struct fixture f;
+	setup(&f);
+	step(&f, (struct agent_event){.kind = AGENT_EV_START});
+	nobody(&f, 0, "refused");
+	nobody(&f, 1, "timeout");
+	pass(&f, f.now_ms + 2900);
+	cr_expect(eq(u32, f.warned, 0));
+	pass(&f, f.now_ms + 200);
+	cr_assert(eq(u32, f.warned, 1));
+	cr_expect(strstr(f.warning, "no JobManager answers, for 3 s") != NULL, "%s", f.warning);
+	cr_expect(strstr(f.warning, "jm-a:1 (refused), jm-b:1 (timeout)") != NULL, "%s", f.warning);
+	for (int i = 0; i < 590; i++) {
+		pass(&f, f.now_ms + 100);
+		nobody(&f, 0, "refused");
+		nobody(&f, 1, "timeout");
+	}
+	cr_expect(eq(u32, f.warned, 1));
+	pass(&f, f.now_ms + 2000);
+	cr_expect(eq(u32, f.warned, 2));
+	/* One answers at last. */
+	answer(&f, 0, AGENT_ANSWER_LEADER, f.epoch);
+	cr_assert(effect(&f, AGENT_FX_REGISTER) != NULL);
+	welcome(&f);
+	cr_assert(eq(u32, f.warned, 3));
+	cr_expect(strstr(f.warning, "after 64 s without a leader") != NULL, "%s", f.warning);
+	live(&f, f.now_ms + 100000);
+	cr_expect(eq(u32, f.warned, 3));
+	teardown(&f);
+}
+
+Test(agent_core, that_nobody_leads_and_that_the_leader_is_out_of_reach_is_said)
+{
+	struct fixture f;
+	(void)orphaned(&f);
+	f.warned = 0;
+	hear(&f, 9000, AGENT_ANSWER_SILENT, AGENT_ANSWER_NOBODY);
+	cr_expect(eq(u32, f.warned, 0), "%s", f.warning);
+	hear(&f, 2000, AGENT_ANSWER_SILENT, AGENT_ANSWER_NOBODY);
+	cr_expect(eq(u32, f.warned, 1));
+	cr_expect(strstr(f.warning, "none leads") != NULL, "%s", f.warning);
+	hear(&f, 60000, AGENT_ANSWER_SILENT, AGENT_ANSWER_LEADER);
+	cr_expect(strstr(f.warning, "the leader at jm-a:1 cannot be reached") != NULL, "%s",
+		  f.warning);
 	teardown(&f);
 }
 

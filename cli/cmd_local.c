@@ -201,6 +201,9 @@ static int stop(struct cli *c, struct local_cluster *l)
 	unsigned n = local_cluster_stop(l);
 	if (c->json)
 		cli_print_json(json_pack("{s:i}", "stopped", (int)n));
+	else if (n == 0)
+		printf("nothing ran any more: what was started in %s had ended before (%s/logs)\n",
+		       local_cluster_dir(l), local_cluster_dir(l));
 	else
 		printf("stopped %u %s\n", n, n == 1 ? "process" : "processes");
 	return CLI_OK;

@@ -283,7 +283,8 @@ static bool place_region(struct job *job, const struct job_env *env, struct doc 
 		const struct taskmanager *tm = env->tms->at[i];
 		uint32_t others = tm->used - tm->of_job;
 		if (tms_unusable(tm, env->cluster_id)[0] == '\0' && tm->slots > others)
-			offers[i].free = tm->slots - others;
+			offers[i] = (struct place_offer){.free = tm->slots - others,
+							 .shared = tm->of_job};
 	}
 	uint16_t *owner = mem_array(n_slots, sizeof(*owner));
 	uint64_t free_slots = 0;

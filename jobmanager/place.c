@@ -6,7 +6,7 @@
 #include "base/mem.h"
 
 struct rank {
-	uint32_t index, free;
+	uint32_t index, free, shared;
 	uint32_t had;   /* slots of this region before */
 	uint32_t share; /* slots that it is to get, and has not got yet */
 };
@@ -26,7 +26,8 @@ static uint64_t rank_offers(const struct place_offer *offers, uint32_t n_offers,
 {
 	uint64_t free_slots = 0;
 	for (uint32_t i = 0; i < n_offers; i++) {
-		ranks[i] = (struct rank){.index = i, .free = offers[i].free};
+		ranks[i] = (struct rank){
+			.index = i, .free = offers[i].free, .shared = offers[i].shared};
 		free_slots += offers[i].free;
 	}
 	for (uint32_t s = 0; former && s < n_slots; s++)
@@ -36,18 +37,27 @@ static uint64_t rank_offers(const struct place_offer *offers, uint32_t n_offers,
 	return free_slots;
 }
 
-/* One slot to each that has one left, until all are given; the ranks are in falling order, so the
- * first that is used up ends the round. */
-static void share_out(struct rank *ranks, uint32_t n_offers, uint32_t n_slots)
+static uint32_t most(const struct rank *r, bool shared)
+{
+	return shared && r->shared < r->free ? r->shared : r->free;
+}
+
+/* One slot to each that has one left, until all are given or none has: the shares grow evenly. */
+static uint32_t share_out(struct rank *ranks, uint32_t n_offers, uint32_t n_slots, bool shared)
 {
 	uint32_t given = 0;
-	for (uint32_t round = 0; given < n_slots; round++)
+	bool more = true;
+	for (uint32_t round = 0; given < n_slots && more; round++) {
+		more = false;
 		for (uint32_t i = 0; i < n_offers && given < n_slots; i++) {
-			if (ranks[i].free <= round)
-				break;
+			more |= most(&ranks[i], shared) > round;
+			if (most(&ranks[i], shared) <= round || ranks[i].share > round)
+				continue;
 			ranks[i].share++;
 			given++;
 		}
+	}
+	return given;
 }
 
 /* Who held a slot keeps it, within its share. */
@@ -92,7 +102,8 @@ bool place(const struct place_offer *offers, uint32_t n_offers, uint32_t n_slots
 		*out_free = free_slots;
 	bool enough = free_slots >= n_slots;
 	if (enough) {
-		share_out(ranks, n_offers, n_slots);
+		uint32_t given = share_out(ranks, n_offers, n_slots, true);
+		share_out(ranks, n_offers, n_slots - given, false);
 		keep(ranks, n_offers, n_slots, former, owner);
 		give(ranks, n_offers, n_slots, owner);
 	}

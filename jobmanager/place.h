@@ -8,6 +8,10 @@
  * all are given: the load is spread evenly as far as free slots allow.
  * The same view gives the same assignment.
  *
+ * Slots that other regions of the job have are taken first: regions share them,
+ * and a job that spread its regions would hold more slots than it needs, while
+ * another waits for them for good.
+ *
  * At a restart slots stay where they were, as far as each TaskManager's even
  * share allows: what ran there has a local copy of its state. Among those with
  * as many free slots, the ones that held more of this region come first.
@@ -21,7 +25,8 @@
 enum { PLACE_NOBODY = UINT16_MAX };
 
 struct place_offer {
-	uint32_t free; /* slots; 0 for a TaskManager that may not be used */
+	uint32_t free;   /* slots; 0 for a TaskManager that may not be used */
+	uint32_t shared; /* of these: held by other regions of this job, so they cost nothing */
 };
 
 /*

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "2 4 0" offers, owners before (a letter each, "-" for nobody; NULL: none) -> owners as letters,
+/* "2 4/1 0" offers (4, of which 1 is shared), owners before (a letter each, "-" for nobody; NULL: none) -> owners as letters,
  * "-" when they are too few. */
 static void golden_after(const char *offers_text, uint32_t slots, const char *before,
 			 const char *expected)
@@ -16,7 +16,9 @@ static void golden_after(const char *offers_text, uint32_t slots, const char *be
 	uint32_t n = 0;
 	uint64_t free_slots = 0;
 	for (const char *c = offers_text; *c; c++)
-		if (*c != ' ')
+		if (*c == '/')
+			offers[n - 1].shared = (uint32_t)(*++c - '0');
+		else if (*c != ' ')
 			offers[n++].free = (uint32_t)(*c - '0');
 	for (uint32_t i = 0; before && i < slots; i++)
 		former[i] = before[i] == '-' ? PLACE_NOBODY : (uint16_t)(before[i] - 'a');
@@ -51,6 +53,15 @@ Test(place, the_freest_come_first)
 	golden("1 2 3", 1, "c");
 	golden("3 3 1", 2, "ab");
 	golden("0 2 0 2", 3, "bdb");
+}
+
+Test(place, slots_that_the_job_has_already_come_first)
+{
+	golden("2 2/2", 3, "abb");
+	golden("4 4/1 4/1", 2, "bc");
+	golden("4 2/2 4/1", 3, "cbb");
+	golden("1 1/1", 3, "-");
+	golden_after("4 4/2", 2, "aa", "bb");
 }
 
 Test(place, too_few_is_said_and_nothing_is_placed)

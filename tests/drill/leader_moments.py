@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import Cluster, alive, say, wait_for  # noqa: E402
@@ -32,7 +33,8 @@ ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 def spec(name, records, rate, interval="300ms"):
     return {
-        "name": name, "parallelism": 2, "maxParallelism": 128,
+        # An id of its own: who is asked may die before it answers, and is asked again.
+        "name": name, "jobId": uuid.uuid4().hex, "parallelism": 2, "maxParallelism": 128,
         "checkpointing": {"interval": interval, "mode": "exactly-once", "timeout": "30s",
                           "tolerableFailures": 1000},
         "restart": {"strategy": "exponential-delay"},
@@ -145,8 +147,8 @@ class Moments:
         ids = []
 
         def submit():
-            threading.Thread(target=lambda: ids.append(
-                self.c.submit(spec(name, records, 10000)))).start()
+            job = spec(name, records, 10000)
+            threading.Thread(target=lambda: ids.append(self.c.submit(job))).start()
         self.kill_at(moment, submit)
         wait_for("the 202", 30, lambda: ids)
         self.finish(ids[0], name, records, moment)

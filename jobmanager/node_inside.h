@@ -100,6 +100,7 @@ struct jm_node {
 	struct list jobs_under_way; /* struct under_way: decisions, reads, blob operations */
 
 	struct world_server user, cluster;
+	char epoch_text[24]; /* of our own epoch: named by every answer to users while we lead */
 	struct proxy *proxy;
 	uint64_t next_token;
 	const char

@@ -136,14 +136,31 @@ static void wait_for_leader(struct entry *x)
 	world_timer_arm(p->w, &x->timer, world_now_ms(p->w) + PROXY_WAIT_MS);
 }
 
+/* Is this the answer of one who led before who leads now? */
+static bool is_old(const struct proxy *p, const char *epoch_text)
+{
+	uint64_t epoch = 0;
+	return epoch_text && text_u64(epoch_text, &epoch, NULL) == ERR_OK && epoch < p->epoch;
+}
+
+static void pass_back(struct entry *x, const struct world_reply *reply, const char *epoch_text)
+{
+	const struct world_header header = {PROXY_EPOCH, epoch_text};
+	world_reply_with(x->proxy->w, x->request, reply->status, &header, epoch_text != NULL,
+			 reply->body, reply->body_len);
+	drop(x);
+}
+
 static void answer_done(struct world_http *http, const struct world_reply *reply)
 {
 	struct entry *x = MEM_OWNER(http, struct entry, http);
 	struct proxy *p = x->proxy;
 	if (reply->code == ERR_OK && reply->status != 503) {
-		world_reply(p->w, x->request, reply->status, reply->body, reply->body_len);
-		drop(x);
-		return;
+		const char *epoch = reply->header(reply, PROXY_EPOCH);
+		if (!x->repeatable || !is_old(p, epoch)) {
+			pass_back(x, reply, epoch);
+			return;
+		}
 	}
 	/* A 503 says that nothing was done; NOTSENT says that nobody heard it. */
 	bool harmless = x->repeatable || reply->code == ERR_OK || reply->code == ERR_NOTSENT;

@@ -13,6 +13,9 @@
  *                                     |--too long--> 503
  *                                     |--it is ourselves--> handed back to the owner
  *
+ * Answers name the epoch of the leader that gave them. One that names a lower epoch than that of
+ * who leads now, as far as we know, is dropped if the request is repeatable, as if it had been lost.
+ *
  * The owner says who leads: proxy_leader() or proxy_ours() whenever that
  * changes. Requests that arrive while nobody leads wait up to PROXY_WAIT_MS
  * for somebody: longer than a leader's lease.
@@ -36,6 +39,8 @@ enum {
 
 /* On every forwarded request: the id of the JobManager that passed it on. */
 #define PROXY_HEADER "X-Weir-Forwarded"
+/* On every answer of a leader: its epoch. */
+#define PROXY_EPOCH "X-Weir-Epoch"
 
 struct proxy;
 

@@ -243,6 +243,7 @@ static void describe(struct ev_request *q, const struct evhttp_uri *uri)
 	q->r.path = q->path;
 	q->r.query = query ? query : "";
 	q->r.header = request_header;
+	q->r.stamp = &q->server->s->stamp;
 	q->r.impl = q;
 }
 

@@ -1,12 +1,14 @@
 #include "world/world.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "world/impl.h"
 
-enum { LOG_TEXT_MAX = 8000 };
+enum { LOG_TEXT_MAX = 8000, REPLY_HEADERS_MAX = 8 };
 
 const char *net_cause_name(enum net_cause cause)
 {
@@ -80,14 +82,23 @@ void world_unlisten(struct world *w, struct world_server *s)
 
 void world_reply(struct world *w, struct world_request *r, int status, const void *body, size_t len)
 {
-	w->ops->reply_with(w, r, status, NULL, 0, body, len);
+	world_reply_with(w, r, status, NULL, 0, body, len);
 }
 
 void world_reply_with(struct world *w, struct world_request *r, int status,
 		      const struct world_header *headers, unsigned n_headers, const void *body,
 		      size_t len)
 {
-	w->ops->reply_with(w, r, status, headers, n_headers, body, len);
+	struct world_header all[REPLY_HEADERS_MAX];
+	bool stamped = r->stamp->name == NULL;
+	assert(n_headers < REPLY_HEADERS_MAX);
+	for (unsigned i = 0; i < n_headers; i++) {
+		all[i] = headers[i];
+		stamped |= !stamped && strcasecmp(headers[i].name, r->stamp->name) == 0;
+	}
+	if (!stamped)
+		all[n_headers++] = *r->stamp;
+	w->ops->reply_with(w, r, status, all, n_headers, body, len);
 }
 
 void world_reply_start(struct world *w, struct world_request *r, int status, size_t high_water)

@@ -129,6 +129,7 @@ struct world_request {
 	const char *body;  /* ends in a zero byte; like the rest borrowed until the reply ends */
 	size_t body_len;
 	const char *(*header)(const struct world_request *r, const char *name); /* NULL if absent */
+	const struct world_header *stamp;                                       /* its server's */
 	void *owner; /* for the server's use */
 	void *impl;  /* private */
 };
@@ -139,7 +140,10 @@ struct world_server {
 	 * NULL only if every reply is given within on_request. */
 	void (*on_gone)(struct world_server *s, struct world_request *r);
 	char address[128]; /* "host:port" as bound, filled in by world_listen */
-	void *impl;        /* private */
+	/* Sent with every whole reply that has no header of this name; name NULL: none. May change
+	 * at any time; its strings are borrowed. */
+	struct world_header stamp;
+	void *impl; /* private */
 };
 
 struct world_listen_spec {

@@ -478,6 +478,7 @@ static void server_request(struct exchange *x)
 				      .body = x->body,
 				      .body_len = x->body_len,
 				      .header = request_header,
+				      .stamp = &l->s->stamp,
 				      .impl = &x->headers};
 	l->s->on_request(l->s, &x->r);
 }

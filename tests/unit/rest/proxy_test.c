@@ -14,7 +14,8 @@
 struct peer { /* one that may lead */
 	struct world *w;
 	struct world_server server;
-	int status; /* what it answers; 0: nothing */
+	int status;        /* what it answers; 0: nothing */
+	const char *epoch; /* that it names; NULL: none */
 	unsigned heard;
 	char body[64], mark[64];
 };
@@ -26,6 +27,7 @@ static void peer_request(struct world_server *s, struct world_request *r)
 	p->heard++;
 	snprintf(p->body, sizeof(p->body), "%s %s?%s %s", r->method, r->path, r->query, r->body);
 	snprintf(p->mark, sizeof(p->mark), "%s", mark ? mark : "");
+	p->server.stamp = (struct world_header){p->epoch ? PROXY_EPOCH : NULL, p->epoch};
 	if (p->status)
 		world_reply(p->w, r, p->status, "{}", 2);
 }
@@ -101,12 +103,15 @@ struct client {
 	bool done;
 	int status;
 	enum errc code;
+	char epoch[24];
 };
 
 static void client_done(struct world_http *h, const struct world_reply *reply)
 {
 	struct client *c = MEM_OWNER(h, struct client, http);
+	const char *epoch = reply->code == ERR_OK ? reply->header(reply, PROXY_EPOCH) : NULL;
 	c->done = true;
+	snprintf(c->epoch, sizeof(c->epoch), "%s", epoch ? epoch : "");
 	c->status = reply->status;
 	c->code = reply->code;
 }
@@ -287,6 +292,33 @@ static void we_lead(void *ctx)
 {
 	struct fixture *f = ctx;
 	proxy_ours(f->standby.proxy, handle, f);
+}
+
+Test(proxy, answers_name_their_epoch_and_an_old_one_is_dropped)
+{
+	struct fixture f;
+	struct later one, two;
+	begin(&f);
+	f.one.epoch = "7";
+	leads(&f, &one, "one:80", 7, 0);
+	ask(&f);
+	cr_expect(eq(str, f.client.epoch, "7"));
+	cr_expect(eq(int, f.client.status, 200));
+	sim_destroy(f.sim);
+
+	/* its address is known as that of a later leader; what it says is from before */
+	begin(&f);
+	f.standby.repeatable = true;
+	f.one.epoch = "7";
+	f.one.status = 404;
+	f.two.epoch = "9";
+	leads(&f, &one, "one:80", 8, 0);
+	leads(&f, &two, "two:80", 9, 50);
+	ask(&f);
+	cr_expect(eq(uint, f.one.heard, 1));
+	cr_expect(eq(str, f.client.epoch, "9"));
+	cr_expect(eq(int, f.client.status, 200));
+	sim_destroy(f.sim);
 }
 
 Test(proxy, it_hands_back_what_waits_when_we_come_to_lead)

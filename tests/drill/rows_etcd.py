@@ -228,8 +228,9 @@ def _(run):
     good = (bool(why) and overview["suspended"] and "503" in answer and grew == 0 and lives)
     return Result(f"suspended after {said:.1f} s, the job says \"{why}\", a submission gets "
                   f"{'503' if '503' in answer else answer} after {answered:.1f} s; {grew} "
-                  f"checkpoints in {seconds} s, tasks {'went on' if lives else 'DIED'}; a checkpoint completed "
-                  f"{took:.1f} s after quorum, {changes} changes of leader; {text}",
+                  f"checkpoints in {seconds} s, tasks {'went on' if lives else 'DIED'}; a "
+                  f"checkpoint completed {took:.1f} s after quorum, {changes} changes of leader; "
+                  f"{text}",
                   good and took <= 3 and changes <= 1 and equal and restarts == 0)
 
 

@@ -361,10 +361,13 @@ static enum errc carry_out(struct stage *s, const struct jm_effect *e, uint64_t 
 	return ERR_OK;
 }
 
-static void end_decide(struct stage *s, const struct jm_effect *e, struct jm_event *ev)
+/* Whoever leads by now has read; what one before it asked for and comes only now is refused by its
+ * predicate, the key of the leader that asked. */
+static void end_decide(struct stage *s, const struct pending *p, struct jm_event *ev)
 {
+	bool fenced = s->jm && p->life != s->life;
 	ev->kind = JM_DECIDED;
-	ev->code = carry_out(s, e, &ev->revision);
+	ev->code = fenced ? ERR_FENCED : carry_out(s, &p->effect, &ev->revision);
 	ev->text = ev->code == ERR_UNAVAILABLE ? "NOSPACE" : NULL;
 }
 
@@ -437,7 +440,7 @@ static void end_effect(struct stage *s, const struct pending *p)
 {
 	struct jm_event ev = {.token = p->effect.token, .job = p->effect.job};
 	if (p->effect.kind == JM_DECIDE)
-		end_decide(s, &p->effect, &ev);
+		end_decide(s, p, &ev);
 	else if (p->effect.kind == JM_READ)
 		end_read(s, &p->effect, &ev);
 	else

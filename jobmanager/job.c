@@ -542,8 +542,11 @@ static void adopt_item(struct job *job, const struct job_env *env, unsigned r, u
 						    [CONTROL_STATE_RUNNING] = PART_RUNNING,
 						    [CONTROL_STATE_FAILED] = PART_FAILED,
 						    [CONTROL_STATE_ENDED] = PART_ENDED};
-	part->state = states_of[item->state];
-	part->at_end = item->at_end;
+	/* A registration may have been under way for long, behind a later one. */
+	enum part_state now = states_of[item->state];
+	if (now > part->state)
+		part->state = now;
+	part->at_end |= item->at_end;
 	part->told_complete = item->completed;
 	if (item->committed.v > part->committed.v && item->committed.v <= newest_value(job))
 		part->committed = item->committed;
@@ -553,9 +556,9 @@ static void adopt_item(struct job *job, const struct job_env *env, unsigned r, u
 			    item->completed.v > item->committed.v ? item->completed
 								  : item->committed,
 			    "a TaskManager knows a newer completed checkpoint");
-	if (part->state == PART_FAILED)
+	if (now == PART_FAILED)
 		item_failed(job, env, r, part->tm, item);
-	else if (part->state == PART_ENDED)
+	else if (now == PART_ENDED)
 		fail_external(job, env, r, i, "ended its worker");
 	adopt_acks(job, env, r, i, item);
 }

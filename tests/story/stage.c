@@ -707,6 +707,41 @@ static void give_report(struct stage *s, struct pending *p)
 		send_report(s, tm, &p->report);
 }
 
+static struct control_registration registration_of(const struct player *tm,
+						   struct control_item *items)
+{
+	struct control_registration r = {.slots = tm->slots,
+					 .pid = 1,
+					 .highest = {tm->highest},
+					 .n_items = tm->n_items,
+					 .items = items};
+	snprintf(r.id, sizeof(r.id), "%s", tm->id);
+	snprintf(r.instance, sizeof(r.instance), "%s", tm->instance);
+	snprintf(r.cookie, sizeof(r.cookie), "%s", tm->cookie);
+	snprintf(r.data_address, sizeof(r.data_address), "%s:6000", tm->id);
+	return r;
+}
+
+/* A registration that was given up long ago, when all its tasks were prepared, arrives; its
+ * connection is closed already. */
+static void register_late(struct stage *s, const struct player *tm)
+{
+	struct control_item items[ITEMS_MAX];
+	memcpy(items, tm->items, sizeof(items));
+	for (unsigned i = 0; i < tm->n_items; i++) {
+		items[i].state = CONTROL_STATE_PREPARED;
+		items[i].at_end = false;
+		items[i].completed = items[i].committed = (struct ckpt_id){0};
+	}
+	struct control_registration r = registration_of(tm, items);
+	struct jm_event ev = {
+		.kind = JM_TM_REGISTER, .token = s->next_stream++, .registration = &r};
+	uint64_t token = ev.token;
+	dispatch(s, &ev);
+	if (s->jm)
+		dispatch(s, &(struct jm_event){.kind = JM_TM_GONE, .token = token});
+}
+
 static void do_register(struct stage *s, struct player *tm)
 {
 	if (!s->jm || tm->online || tm->away)
@@ -719,14 +754,8 @@ static void do_register(struct stage *s, struct player *tm)
 		plan_register(s, tm, 1000);
 		return;
 	}
-	struct control_registration r = {.slots = tm->slots, .pid = 1, .highest = {tm->highest}};
+	struct control_registration r = registration_of(tm, tm->items);
 	tm->highest = s->epoch;
-	snprintf(r.id, sizeof(r.id), "%s", tm->id);
-	snprintf(r.instance, sizeof(r.instance), "%s", tm->instance);
-	snprintf(r.cookie, sizeof(r.cookie), "%s", tm->cookie);
-	snprintf(r.data_address, sizeof(r.data_address), "%s:6000", tm->id);
-	r.n_items = tm->n_items;
-	r.items = tm->items;
 	tm->online = true;
 	tm->silent = false;
 	tm->stream = s->next_stream++;
@@ -936,6 +965,8 @@ static bool do_tm(struct stage *s, char *words[], unsigned n)
 		birth(s, tm);
 	} else if (strcmp(words[1], "silent") == 0)
 		tm->silent = true;
+	else if (strcmp(words[1], "late") == 0 && s->jm)
+		register_late(s, tm);
 	else if (strcmp(words[1], "away") == 0) /* cannot reach the JobManager */
 		tm->away = true;
 	else if (strcmp(words[1], "back") == 0) {

@@ -167,6 +167,10 @@ static bool behind_barrier(struct jm_node *n, struct world_request *r, const str
 static void not_opened(struct jm_node *n, struct world_request *r, const struct route_match *m,
 		       const struct jm_held_view *held)
 {
+	if (held->held && strcmp(r->method, "GET") != 0) {
+		reply_later(n->w, r, "job %s is quarantined: release it first", m->params[0]);
+		return;
+	}
 	if (held->held) {
 		reply_json(n->w, r, 200, show_held(n, held));
 		return;

@@ -284,6 +284,38 @@ Test(node, a_canceled_job_stays_canceled_for_the_next_leader)
 	end(f);
 }
 
+/* Whoever opens the job dies, three times in a row. */
+static void quarantine(struct fixture *f, const char *id)
+{
+	char moment[64], path[64];
+	snprintf(moment, sizeof(moment), "leader-open-%s", id);
+	for (int i = 0; i < 3 * NODES; i++)
+		sim_kill_at(f->sim, f->members[i % NODES].name, moment, 1);
+	sim_node_crash(f->sim, await_leader(f)->name);
+	snprintf(path, sizeof(path), "/jobs/%s", id);
+	for (int i = 0; i < 100; i++) {
+		sim_run_for(f->sim, 1000);
+		for (int k = 0; k < NODES; k++)
+			sim_node_start(f->sim, f->members[k].name);
+		if (ask(f, "jm-1", "GET", path, "") == 200 && strstr(f->client.text, "quarantine"))
+			return;
+	}
+	cr_assert(false, "it is not quarantined: %s", f->client.text);
+}
+
+Test(node, a_quarantined_job_is_shown_and_not_cancelled)
+{
+	struct fixture *f = begin(29, NULL);
+	char body[400];
+	cr_assert(eq(int, ask(f, await_leader(f)->name, "POST", "/jobs", job(body, JOB_A, "a")),
+		     202));
+	sim_run_for(f->sim, 1000);
+	quarantine(f, JOB_A);
+	cr_assert(eq(int, ask(f, "jm-1", "PATCH", "/jobs/" JOB_A "?mode=cancel", ""), 503));
+	cr_assert(strstr(f->client.text, "release it first") != NULL, "%s", f->client.text);
+	end(f);
+}
+
 static void resigned(void *ctx)
 {
 	*(bool *)ctx = true;

@@ -11,7 +11,7 @@
 #include "ha/suspect.h"
 
 enum {
-	RETRY_MIN_MS = 4,
+	RETRY_MIN_MS = 1, /* one that dies may still accept: its next answer is the refusal */
 	RETRY_MAX_MS = 500,
 	VOTE_TIMEOUT_MS = 7000, /* it hangs for 5 s */
 	VOTE_AGAIN_MS = 200,

@@ -347,7 +347,7 @@ static json_t *obey(struct watch *w, const json_t *order)
 
 int main(int argc, char **argv)
 {
-	struct watch w = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	static struct watch w = {.lock = PTHREAD_MUTEX_INITIALIZER}; /* the ticking thread stays */
 	static char line[1 << 16];
 	pthread_t thread;
 	curl_global_init(CURL_GLOBAL_ALL);

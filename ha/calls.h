@@ -38,6 +38,7 @@
 	X(RANGE, "/v3/kv/range", false, false, RANGE, "")                                          \
 	X(TTL, "/v3/lease/timetolive", false, false, LEASE, "")                                    \
 	X(STATUS, "/v3/maintenance/status", false, false, STATUS, "")                              \
+	X(MEMBERS, "/v3/cluster/member/list", false, false, MEMBERS, "")                           \
 	X(ALARMS, "/v3/maintenance/alarm", false, false, ALARMS, "")                               \
 	X(WATCH, "/v3/watch", false, false, FRAMES, "")
 
@@ -57,6 +58,7 @@ enum call_answer {
 	ANSWER_NOTHING,
 	ANSWER_STATUS,
 	ANSWER_ALARMS,
+	ANSWER_MEMBERS,
 	ANSWER_TOKEN,
 	ANSWER_FRAMES
 };

@@ -23,7 +23,6 @@ enum lane { LANE_GENERAL, LANE_LEASE, LANE_COUNT };
 /* One member, and the login there that others wait for. */
 struct endpoint {
 	struct etcd *c;
-	char *url;
 	char *token; /* NULL: none. "": this etcd has authentication switched off */
 	bool logging_in;
 	struct world_http login;
@@ -31,8 +30,9 @@ struct endpoint {
 
 struct etcd {
 	struct world *w;
-	struct endpoint *endpoints;
-	unsigned n_endpoints;
+	struct members members;
+	struct endpoint endpoints[MEMBERS_MAX]; /* in their places */
+	struct tries tries;
 	char *user, *password;
 	const struct world_tls *tls;
 	uint64_t attempt_ms, attempt_max_ms;
@@ -73,6 +73,11 @@ struct flight {
 static void attempt(struct flight *f);
 static void login(struct endpoint *p);
 
+static const char *url_of(const struct etcd *c, unsigned endpoint)
+{
+	return c->members.at[endpoint].url;
+}
+
 static enum lane lane_of(enum call_kind kind)
 {
 	return kind == CALL_RENEW ? LANE_LEASE : LANE_GENERAL;
@@ -85,19 +90,16 @@ struct etcd *etcd_create(struct world *w, const struct etcd_config *config)
 	assert(config->n_endpoints > 0);
 	struct etcd *c = mem_alloc(sizeof *c);
 	c->w = w;
-	c->n_endpoints = config->n_endpoints;
-	c->endpoints = mem_array(c->n_endpoints, sizeof *c->endpoints);
-	for (unsigned i = 0; i < c->n_endpoints; i++) {
+	members_init(&c->members, config->endpoints, config->n_endpoints);
+	for (unsigned i = 0; i < MEMBERS_MAX; i++)
 		c->endpoints[i].c = c;
-		c->endpoints[i].url = mem_text(config->endpoints[i]);
-	}
 	c->user = config->user ? mem_text(config->user) : NULL;
 	c->password = config->password ? mem_text(config->password) : mem_text("");
 	c->tls = config->tls;
 	c->attempt_ms = config->attempt_ms;
 	c->attempt_max_ms = config->attempt_max_ms < config->attempt_ms ? config->attempt_ms
 									: config->attempt_max_ms;
-	c->lane[LANE_LEASE] = c->n_endpoints > 1 ? 1 : 0;
+	c->lane[LANE_LEASE] = members_next(&c->members, 0);
 	list_init(&c->flights);
 	return c;
 }
@@ -122,12 +124,10 @@ void etcd_destroy(struct etcd *c)
 		return;
 	list_each_safe (struct flight, f, &c->flights, hook)
 		land(f);
-	for (unsigned i = 0; i < c->n_endpoints; i++) {
+	for (unsigned i = 0; i < MEMBERS_MAX; i++) {
 		world_http_cancel(c->w, &c->endpoints[i].login);
 		free(c->endpoints[i].token);
-		free(c->endpoints[i].url);
 	}
-	free(c->endpoints);
 	free(c->user);
 	free(c->password);
 	free(c);
@@ -141,8 +141,9 @@ void etcd_view(const struct etcd *c, struct etcd_view *out)
 				  .regressed = c->regressed,
 				  .regress_why = c->regress_why,
 				  .trouble = c->trouble,
-				  .endpoint = c->endpoints[c->last].url,
-				  .n_endpoints = c->n_endpoints};
+				  .endpoint = url_of(c, c->last),
+				  .members = &c->members,
+				  .tries = &c->tries};
 }
 
 /* ---- what headers tell ---- */
@@ -156,6 +157,20 @@ static void regress(struct etcd *c, const char *what, uint64_t now, uint64_t bef
 		 "the store went back in time: %s %" PRIu64 " after %" PRIu64, what, now, before);
 	world_log(c->w, LOG_LEVEL_ERROR, "etcd: %s; nothing is decided until it is recovered",
 		  c->regress_why);
+}
+
+/* A member that was learnt, and answers for another cluster: its address means somebody else here,
+ * or by now. That says nothing about the store. */
+static bool is_foreign(struct flight *f, const struct wire_header *h)
+{
+	struct etcd *c = f->c;
+	if (c->members.at[f->endpoint].configured || !c->cluster_id || !h->cluster_id ||
+	    h->cluster_id == c->cluster_id)
+		return false;
+	world_log(c->w, LOG_LEVEL_WARN, "etcd: %s belongs to another cluster: not used",
+		  url_of(c, f->endpoint));
+	members_proved(&c->members, f->endpoint, false);
+	return true;
 }
 
 static void note_header(struct flight *f, const struct wire_header *h)
@@ -233,7 +248,7 @@ static void rotate(struct flight *f)
 		return;
 	unsigned *lane = &c->lane[lane_of(f->kind)];
 	if (*lane == f->endpoint)
-		*lane = (*lane + 1) % c->n_endpoints;
+		*lane = members_next(&c->members, *lane);
 }
 
 /* At once at the next member; but after a round of failures that took no time, later. */
@@ -244,7 +259,7 @@ static void try_again(struct flight *f, bool took_time)
 	f->logged_in_again = false;
 	if (took_time) {
 		f->fast_failures = 0;
-	} else if (++f->fast_failures % c->n_endpoints == 0 || f->only_at >= 0) {
+	} else if (++f->fast_failures % c->members.n_used == 0 || f->only_at >= 0) {
 		at = now + f->pause_ms;
 		f->pause_ms = f->pause_ms * 2 < c->attempt_ms ? f->pause_ms * 2 : c->attempt_ms;
 	}
@@ -259,12 +274,17 @@ static void try_again(struct flight *f, bool took_time)
 static void note_trouble(struct flight *f, const struct err *e)
 {
 	struct etcd *c = f->c;
-	snprintf(c->trouble, sizeof c->trouble, "%s: %.200s", c->endpoints[f->endpoint].url,
-		 e->text);
+	snprintf(c->trouble, sizeof c->trouble, "%s: %.200s", url_of(c, f->endpoint), e->text);
+}
+
+static void note_try(struct flight *f, enum try_outcome outcome)
+{
+	tries_note(&f->c->tries, f->kind, outcome, world_now_ms(f->c->w) - f->sent_ms);
 }
 
 static void failed(struct flight *f, const struct err *e, bool took_time)
 {
+	note_try(f, e->code == ERR_UNKNOWN ? TRY_UNKNOWN : TRY_REFUSED);
 	note_trouble(f, e);
 	rotate(f);
 	if (f->watch)
@@ -304,6 +324,7 @@ static void refused(struct flight *f, const struct err *e)
 	} else {
 		if (e->code == ERR_DENIED || e->code == ERR_UNAVAILABLE || e->code == ERR_INVALID)
 			note_trouble(f, e);
+		note_try(f, TRY_ANSWERED);
 		finish(f, e->code, e->text, NULL);
 	}
 }
@@ -317,10 +338,14 @@ static void answered(struct flight *f, const struct world_reply *r)
 			/* not what etcd says: somebody in between, or cut short */
 			if (e.code == ERR_INVALID)
 				e.code = ERR_UNKNOWN;
+		} else if (is_foreign(f, &a.header)) {
+			err_set(&e, ERR_UNKNOWN, "it belongs to another cluster");
+			wire_answer_fini(&a);
 		} else {
 			note_header(f, &a.header);
 			if (!outdated(f->c, &a.header)) {
 				f->c->trouble[0] = 0;
+				note_try(f, TRY_ANSWERED);
 				finish(f, ERR_OK, "", &a);
 				return;
 			}
@@ -380,7 +405,14 @@ static bool take_line(struct flight *f, const char *line, size_t len)
 		lose(f, e.text);
 		return false;
 	}
+	if (is_foreign(f, &frame.header)) {
+		wire_frame_fini(&frame);
+		lose(f, "watch: it belongs to another cluster");
+		return false;
+	}
 	note_header(f, &frame.header);
+	if (frame.created)
+		note_try(f, TRY_ANSWERED);
 	bool canceled = frame.canceled;
 	struct etcd_watch *watch = f->watch;
 	if (!canceled)
@@ -434,7 +466,7 @@ static void send_try(struct flight *f)
 	if (p->token && p->token[0])
 		headers[n++] = (struct world_header){"Authorization", p->token};
 	char url[512];
-	snprintf(url, sizeof url, "%s%s", p->url, call_of(f->kind)->path);
+	snprintf(url, sizeof url, "%s%s", url_of(c, f->endpoint), call_of(f->kind)->path);
 	f->sent_ms = world_now_ms(c->w);
 	if (f->first_sent_ms == 0)
 		f->first_sent_ms = f->sent_ms;
@@ -462,7 +494,10 @@ static void attempt(struct flight *f)
 		give_up(f);
 		return;
 	}
-	f->endpoint = f->only_at >= 0 ? (unsigned)f->only_at : c->lane[lane_of(f->kind)];
+	unsigned *lane = &c->lane[lane_of(f->kind)];
+	if (!members_used(&c->members, *lane))
+		*lane = members_next(&c->members, *lane);
+	f->endpoint = f->only_at >= 0 ? (unsigned)f->only_at : *lane;
 	c->last = f->endpoint;
 	struct endpoint *p = &c->endpoints[f->endpoint];
 	if (c->user && p->token == NULL) {
@@ -531,7 +566,8 @@ static void login(struct endpoint *p)
 	p->logging_in = true;
 	p->login = (struct world_http){.on_end = login_done};
 	char url[512], *body = wire_login(c->user, c->password);
-	snprintf(url, sizeof url, "%s%s", p->url, call_of(CALL_LOGIN)->path);
+	snprintf(url, sizeof url, "%s%s", url_of(c, (unsigned)(p - c->endpoints)),
+		 call_of(CALL_LOGIN)->path);
 	struct world_header headers[] = {{"Content-Type", "application/json"},
 					 {"Grpc-Metadata-hasleader", "true"}};
 	/* The password check alone takes some 80 ms of etcd's processor. */
@@ -549,6 +585,31 @@ static void login(struct endpoint *p)
 }
 
 /* ---- the doors ---- */
+
+void etcd_learn(struct etcd *c, char *const *urls, size_t n)
+{
+	bool busy[MEMBERS_MAX] = {false};
+	list_each (struct flight, f, &c->flights, hook)
+		busy[f->endpoint] = true;
+	for (unsigned i = 0; i < MEMBERS_MAX; i++) {
+		busy[i] |= c->endpoints[i].logging_in;
+		if (c->members.at[i].state != MEMBER_FREE || busy[i])
+			continue;
+		free(c->endpoints[i].token);
+		c->endpoints[i].token = NULL;
+	}
+	members_listed(&c->members, urls, n, busy, world_now_ms(c->w));
+}
+
+void etcd_proved(struct etcd *c, unsigned endpoint, bool answered)
+{
+	members_proved(&c->members, endpoint, answered);
+	if (!members_used(&c->members, endpoint))
+		return;
+	world_log(c->w, LOG_LEVEL_INFO, "etcd: %s is a member too", url_of(c, endpoint));
+	if (c->lane[LANE_LEASE] == c->lane[LANE_GENERAL])
+		c->lane[LANE_LEASE] = endpoint;
+}
 
 static struct flight *take_off(struct etcd *c, enum call_kind kind, char *body)
 {
@@ -590,7 +651,7 @@ void etcd_start(struct etcd *c, struct etcd_call *call, enum call_kind kind, cha
 void etcd_start_at(struct etcd *c, struct etcd_call *call, enum call_kind kind, char *body,
 		   uint64_t deadline_ms, unsigned endpoint)
 {
-	assert(endpoint < c->n_endpoints);
+	assert(endpoint < MEMBERS_MAX);
 	start(c, call, kind, body, deadline_ms, (int)endpoint);
 }
 

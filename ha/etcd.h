@@ -27,6 +27,9 @@
  * An answer with a lower raft term than another member's within the last ten
  * seconds is none: the next member is asked.
  *
+ * Which members there are: those configured, and those that etcd's own list names (ha/members.h);
+ * etcd_learn() and etcd_proved() bring the news.
+ *
  * Lanes: keep-alives use another member than the rest where there are several,
  * because a large read starves them.
  *
@@ -41,6 +44,8 @@
 
 #include "base/err.h"
 #include "ha/calls.h"
+#include "ha/members.h"
+#include "ha/tries.h"
 #include "ha/wire.h"
 #include "world/world.h"
 
@@ -48,9 +53,9 @@ struct etcd;
 
 struct etcd_config {
 	const char *const *endpoints; /* copied; "http://host:port", tried in this order */
-	unsigned n_endpoints;
-	const char *user, *password; /* copied; NULL: none */
-	const struct world_tls *tls; /* borrowed */
+	unsigned n_endpoints;         /* at most MEMBERS_MAX */
+	const char *user, *password;  /* copied; NULL: none */
+	const struct world_tls *tls;  /* borrowed */
 	uint64_t attempt_ms, attempt_max_ms;
 };
 
@@ -90,13 +95,19 @@ void etcd_watch_start(struct etcd *c, struct etcd_watch *watch, const char *pref
 		      uint64_t from_revision, uint64_t silence_ms);
 void etcd_watch_cancel(struct etcd *c, struct etcd_watch *watch);
 
+/* Etcd's list of its members (answer of CALL_MEMBERS). */
+void etcd_learn(struct etcd *c, char *const *urls, size_t n);
+/* How a STATUS at members_unproved() went. */
+void etcd_proved(struct etcd *c, unsigned endpoint, bool answered);
+
 struct etcd_view {
 	uint64_t cluster_id, revision, term; /* highest seen; 0: none yet */
 	bool regressed;
 	const char *regress_why; /* "" if not */
 	const char *trouble;     /* what the last try said that failed; "" after one that did not */
 	const char *endpoint;    /* the member last used */
-	unsigned n_endpoints;
+	const struct members *members; /* places are endpoints */
+	const struct tries *tries;
 };
 void etcd_view(const struct etcd *c, struct etcd_view *out);
 

@@ -1316,7 +1316,7 @@ struct ha *ha_create(struct world *w, const struct ha_config *config, struct ha_
 		.lease_s = lease_s, .renew_ms = renew_ms, .relist_ms = RELIST_MS};
 	snprintf(core.instance, sizeof core.instance, "%s", config->instance);
 	elect_init(&ha->elect, &core, world_now_ms(w));
-	upkeep_init(&ha->upkeep, w, ha->etcd, config->dedicated);
+	upkeep_init(&ha->upkeep, w, ha->etcd, config->dedicated, !config->fixed);
 	ha->wake.fire = woke;
 	ha->soon.fire = next_turn;
 	ha->barrier_gap.fire = barrier_gap_over;
@@ -1390,6 +1390,8 @@ void ha_status(struct ha *ha, struct ha_status *out)
 				  .db_bytes = ha->upkeep.db_bytes,
 				  .db_quota_bytes = ha->upkeep.db_quota_bytes,
 				  .nospace = ha->upkeep.nospace,
+				  .etcd = v.members,
+				  .tries = v.tries,
 				  .regressed = v.regressed || ha->halted};
 	out->epoch.v = ours ? ha->elect.epoch : ha->n_members ? ha->members[0].create_revision : 0;
 	if (ha->elect.deadline_ms > now)

@@ -46,6 +46,7 @@ struct ha_config {
 	uint32_t renew_ms;   /* default 500 */
 	uint32_t attempt_ms; /* default 300: one try of a small call, doubling to a quarter lease */
 	bool dedicated;      /* etcd is ours alone: the leader compacts */
+	bool fixed;          /* ask `endpoints` only, not what etcd's list of its members adds */
 	/* what others see of this process */
 	const char *id;              /* node id */
 	char instance[ID_TEXT];      /* random, new in each process */
@@ -239,6 +240,9 @@ void ha_barrier_cancel(struct ha *ha, struct ha_barrier *b);
 
 /* ---- what to show ---- */
 
+struct members; /* ha/members.h */
+struct tries;   /* ha/tries.h */
+
 struct ha_status {
 	enum ha_role role;
 	struct epoch
@@ -249,9 +253,11 @@ struct ha_status {
 	uint64_t revision;      /* highest seen */
 	uint64_t db_bytes, db_quota_bytes;
 	bool nospace;
-	bool regressed;     /* the store went back in time: nothing is decided */
-	char trouble[256];  /* "" or what is wrong with etcd now */
-	char endpoint[128]; /* the member last used */
+	bool regressed;             /* the store went back in time: nothing is decided */
+	char trouble[256];          /* "" or what is wrong with etcd now */
+	char endpoint[128];         /* the member last used */
+	const struct members *etcd; /* all of them; borrowed, like the next */
+	const struct tries *tries;
 };
 void ha_status(struct ha *ha, struct ha_status *out);
 const char *ha_role_name(enum ha_role role);

@@ -8,22 +8,73 @@ enum {
 	LOOK_MS = 5000,
 	COMPACT_MS = 300000,
 	CALL_MS = 3000,
+	MEMBERS_MS = 60000,
+	PROVE_MS = 1000,
 	DEFRAGMENT_MS = 60000,
 	SPACE_WARN_PERCENT = 60,
 };
 
 static const uint64_t QUOTA_DEFAULT = UINT64_C(2) << 30; /* etcd's, where it does not say */
 
-static void next_look(struct upkeep *u)
-{
-	world_timer_arm(u->w, &u->look, world_now_ms(u->w) + LOOK_MS);
-}
-
 static void begin(struct upkeep *u, enum call_kind kind, char *body,
 		  void (*done)(struct etcd_call *call))
 {
 	u->call.done = done;
 	etcd_start(u->etcd, &u->call, kind, body, world_now_ms(u->w) + CALL_MS);
+}
+
+/* ---- who is there ---- */
+
+static void look_again(struct upkeep *u)
+{
+	world_timer_arm(u->w, &u->look, world_now_ms(u->w) + LOOK_MS);
+}
+
+static void prove_next(struct upkeep *u);
+
+static void proof_came(struct etcd_call *call)
+{
+	struct upkeep *u = MEM_OWNER(call, struct upkeep, call);
+	wire_answer_fini(&call->answer);
+	etcd_proved(u->etcd, u->endpoint, call->err.code == ERR_OK);
+	prove_next(u);
+}
+
+/* One after the other: a member that etcd's list names is used once it has answered. */
+static void prove_next(struct upkeep *u)
+{
+	struct etcd_view v;
+	etcd_view(u->etcd, &v);
+	int next = members_unproved(v.members);
+	if (next < 0) {
+		look_again(u);
+		return;
+	}
+	u->endpoint = (unsigned)next;
+	u->call.done = proof_came;
+	etcd_start_at(u->etcd, &u->call, CALL_STATUS, mem_text("{}"), world_now_ms(u->w) + PROVE_MS,
+		      u->endpoint);
+}
+
+static void members_seen(struct etcd_call *call)
+{
+	struct upkeep *u = MEM_OWNER(call, struct upkeep, call);
+	if (call->err.code == ERR_OK)
+		etcd_learn(u->etcd, call->answer.urls, call->answer.n_urls);
+	wire_answer_fini(&call->answer);
+	prove_next(u);
+}
+
+/* The end of a round. */
+static void next_look(struct upkeep *u)
+{
+	uint64_t now = world_now_ms(u->w);
+	if (!u->learn || now < u->members_at_ms) {
+		look_again(u);
+		return;
+	}
+	u->members_at_ms = now + MEMBERS_MS;
+	begin(u, CALL_MEMBERS, mem_text("{}"), members_seen);
 }
 
 /* ---- out of space: compact, defragment each, disarm ---- */
@@ -49,7 +100,9 @@ static void defragment_next(struct upkeep *u)
 {
 	struct etcd_view v;
 	etcd_view(u->etcd, &v);
-	if (u->endpoint >= v.n_endpoints) {
+	while (u->endpoint < MEMBERS_MAX && !members_used(v.members, u->endpoint))
+		u->endpoint++;
+	if (u->endpoint >= MEMBERS_MAX) {
 		begin(u, CALL_DISARM, wire_disarm(u->alarmed_member), disarmed);
 		return;
 	}
@@ -148,9 +201,13 @@ static void look(struct world_timer *t)
 	begin(u, CALL_STATUS, mem_text("{}"), status_seen);
 }
 
-void upkeep_init(struct upkeep *u, struct world *w, struct etcd *etcd, bool dedicated)
+void upkeep_init(struct upkeep *u, struct world *w, struct etcd *etcd, bool dedicated, bool learn)
 {
-	*u = (struct upkeep){.w = w, .etcd = etcd, .dedicated = dedicated, .look = {.fire = look}};
+	*u = (struct upkeep){.w = w,
+			     .etcd = etcd,
+			     .dedicated = dedicated,
+			     .learn = learn,
+			     .look = {.fire = look}};
 	world_timer_arm(w, &u->look, world_now_ms(w) + 200);
 }
 

@@ -8,6 +8,8 @@
  * disturbed. When etcd is out of space: compact, defragment every member in
  * turn, disarm, and look again.
  *
+ * Every minute, if it may be learnt: etcd's list of its members, for the client (ha/members.h).
+ *
  * On a shared etcd nothing is changed: compaction is global to a store.
  *
  * Ownership: embedded; upkeep_init()/upkeep_fini(). Threads: the loop's.
@@ -28,15 +30,16 @@ struct upkeep {
 	/* private */
 	struct world *w;
 	struct etcd *etcd;
-	bool dedicated, leading, warned;
+	bool dedicated, learn, leading, warned;
 	struct world_timer look;
 	struct etcd_call call;
-	unsigned endpoint;       /* defragmenting this one */
+	unsigned endpoint;       /* defragmenting, or proving, this one */
+	uint64_t members_at_ms;  /* when to ask for the list again */
 	uint64_t alarmed_member; /* to be disarmed */
 	uint64_t compact_at_ms, mark_revision;
 };
 
-void upkeep_init(struct upkeep *u, struct world *w, struct etcd *etcd, bool dedicated);
+void upkeep_init(struct upkeep *u, struct world *w, struct etcd *etcd, bool dedicated, bool learn);
 void upkeep_fini(struct upkeep *u);
 void upkeep_set_leading(struct upkeep *u, bool leading);
 

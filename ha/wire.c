@@ -344,6 +344,30 @@ static enum errc get_alarms(const json_t *o, struct wire_answer *out, struct err
 	return rc;
 }
 
+static void add_url(struct wire_answer *out, const json_t *url)
+{
+	if (!json_is_string(url))
+		return;
+	out->urls = mem_resize(out->urls, out->n_urls + 1, sizeof(char *));
+	out->urls[out->n_urls++] = mem_text(json_string_value(url));
+}
+
+static enum errc get_members(const json_t *o, struct wire_answer *out, struct err *e)
+{
+	const json_t *members, *url;
+	size_t k;
+	enum errc rc = get_array(o, "members", &members, e);
+	for (size_t i = 0; !rc && i < json_array_size(members); i++) {
+		const json_t *m = json_array_get(members, i);
+		bool learner;
+		rc = json_get_bool_or(m, "", "isLearner", false, &learner, e);
+		if (!rc && !learner)
+			json_array_foreach (member(m, "clientURLs", "client_urls"), k, url)
+				add_url(out, url);
+	}
+	return rc;
+}
+
 static enum errc get_token(const json_t *o, struct wire_answer *out, struct err *e)
 {
 	const char *token;
@@ -386,6 +410,8 @@ static enum errc get_answer(enum call_answer shape, const json_t *o, struct wire
 		return get_status(o, out, e);
 	case ANSWER_ALARMS:
 		return get_alarms(o, out, e);
+	case ANSWER_MEMBERS:
+		return get_members(o, out, e);
 	case ANSWER_TOKEN:
 		return get_token(o, out, e);
 	case ANSWER_PLAIN:
@@ -428,6 +454,9 @@ void wire_answer_fini(struct wire_answer *a)
 		free(a->ranges[r].kvs);
 	}
 	free(a->token);
+	for (size_t i = 0; i < a->n_urls; i++)
+		free(a->urls[i]);
+	free(a->urls);
 	*a = (struct wire_answer){0};
 }
 

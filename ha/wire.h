@@ -112,6 +112,8 @@ struct wire_answer {
 	uint64_t db_bytes, db_quota_bytes, etcd_leader; /* STATUS; 0: not said */
 	uint64_t nospace_member; /* ALARMS: a member that raised NOSPACE, or 0 */
 	char *token;             /* TOKEN; owns */
+	char **urls;             /* MEMBERS: where clients reach those that are no learners; owns */
+	size_t n_urls;
 };
 
 MUST_CHECK enum errc wire_parse(enum call_answer shape, const char *body, size_t len,

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "ha/members.h"
+#include "ha/tries.h"
 #include "jobmanager/inspect.h"
 
 static void head(struct buf *out, const char *name, const char *type, const char *help)
@@ -40,7 +42,55 @@ static void etcd(const struct ha_status *s, struct buf *out)
 	one(out, "etcd_db_quota_bytes", "gauge", "its quota", s->db_quota_bytes);
 	one(out, "etcd_nospace", "gauge", "1 under etcd's NOSPACE alarm", s->nospace);
 	one(out, "etcd_regressed", "gauge", "1 if etcd went back in time", s->regressed);
+	one(out, "etcd_members", "gauge", "members that are asked: configured ones and learnt ones",
+	    s->etcd->n_used);
 	one(out, "etcd_trouble", "gauge", "1 while etcd does not serve", s->trouble[0] != '\0');
+}
+
+/* What the calls cost, by kind; those that never were made are left out. */
+static void etcd_tries(const struct tries *t, struct buf *out)
+{
+	head(out, "etcd_tries_total", "counter",
+	     "requests to etcd, by call and by what came of them");
+	for (unsigned k = 0; k < CALL_COUNT; k++)
+		for (unsigned o = 0; o < TRY_OUTCOMES; o++)
+			if (t->by_outcome[k][o])
+				buf_printf(out,
+					   "weir_etcd_tries_total{call=\"%s\",outcome=\"%s\"} "
+					   "%" PRIu64 "\n",
+					   call_of((enum call_kind)k)->name,
+					   try_outcome_name((enum try_outcome)o),
+					   t->by_outcome[k][o]);
+}
+
+static void etcd_histogram(const struct tries *t, unsigned k, uint64_t n, struct buf *out)
+{
+	const char *call = call_of((enum call_kind)k)->name;
+	uint64_t below = 0;
+	for (unsigned i = 0; i < TRIES_BUCKETS; i++) {
+		below += t->buckets[k][i];
+		buf_printf(out,
+			   "weir_etcd_try_milliseconds_bucket{call=\"%s\",le=\"%" PRIu32
+			   "\"} %" PRIu64 "\n",
+			   call, tries_bounds_ms[i], below);
+	}
+	buf_printf(out,
+		   "weir_etcd_try_milliseconds_bucket{call=\"%s\",le=\"+Inf\"} %" PRIu64
+		   "\nweir_etcd_try_milliseconds_sum{call=\"%s\"} %" PRIu64
+		   "\nweir_etcd_try_milliseconds_count{call=\"%s\"} %" PRIu64 "\n",
+		   call, n, call, t->sum_ms[k], call, n);
+}
+
+static void etcd_latency(const struct tries *t, struct buf *out)
+{
+	head(out, "etcd_try_milliseconds", "histogram", "how long requests to etcd took");
+	for (unsigned k = 0; k < CALL_COUNT; k++) {
+		uint64_t n = 0;
+		for (unsigned o = 0; o < TRY_OUTCOMES; o++)
+			n += t->by_outcome[k][o];
+		if (n && k != CALL_WATCH)
+			etcd_histogram(t, k, n, out);
+	}
 }
 
 /* ---- the brain ---- */
@@ -215,6 +265,8 @@ void metrics_write(const struct jm_node *n, struct buf *out)
 	ha_status(n->ha, &s);
 	leadership(n, &s, out);
 	etcd(&s, out);
+	etcd_tries(s.tries, out);
+	etcd_latency(s.tries, out);
 	counters(jm_view_counts(n->jm), out);
 	if (!node_leads(n))
 		return;

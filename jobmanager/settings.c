@@ -36,6 +36,11 @@ const struct option settings_table[] = {
 	 .type = OPTION_BOOL,
 	 .fallback = "false",
 	 .help = "etcd is Weir's alone: the leader compacts old revisions"},
+	{.key = "etcd.fixed",
+	 .flag = "--etcd-fixed",
+	 .type = OPTION_BOOL,
+	 .fallback = "false",
+	 .help = "ask only the members that are given, not those that etcd lists"},
 	{.key = "etcd.user", .type = OPTION_TEXT, .help = "user of etcd"},
 	{.key = "etcd.password", .type = OPTION_TEXT, .secret = true, .help = "its password"},
 	{.key = "etcd.caFile",
@@ -181,6 +186,7 @@ static enum errc settings_ha(const struct options *o, struct ha_config *h, struc
 	h->user = options_text(o, "etcd.user");
 	h->password = options_text(o, "etcd.password");
 	h->dedicated = options_bool(o, "etcd.dedicated");
+	h->fixed = options_bool(o, "etcd.fixed");
 	h->lease_s = (uint32_t)(options_ms(o, "lease") / 1000);
 	h->pid = getpid();
 	enum errc rc = node_id_check(h->cluster, e);

@@ -36,13 +36,6 @@ def etcd_leads(c):
     return wait_for("etcd's leader", 20, lambda: etcd_leader(c))
 
 
-def etcd_writable(c, name):
-    """This member takes a write, so there is a quorum."""
-    p = [p for p in c.info["etcd"] if p["name"] == name][0]
-    return c.rest("/v3/kv/put", "POST", {"key": "YQ==", "value": "YQ=="}, timeout=1,
-                  address=p["address"])
-
-
 class Watch(threading.Thread):
     """Asks all JobManagers all the time: who led, and how long did no checkpoint complete?"""
 
@@ -216,12 +209,12 @@ def _(run):
     pause(start + seconds - time.monotonic())
     grew = c.completed(job) - held
     lives = all(alive(w) for w in workers)
-    for name in gone:
-        c.start(name)
-    wait_for("a quorum", 20, lambda: etcd_writable(c, gone[0]), every=0.01)
     start = time.monotonic()
+    starting = threading.Thread(target=lambda: [c.start(name) for name in gone])
+    starting.start()  # there is a quorum when the first of them has found the one that lives
     wait_for("a checkpoint", 30, lambda: c.completed(job) > held, every=0.01)
     took = time.monotonic() - start
+    starting.join()
     changes, _ = watch.end()
     text, restarts, equal = finish(run, job, seconds)
     why = job_says["weir"]["waits"].split("http", 1)[0].rstrip(": ")
@@ -229,8 +222,8 @@ def _(run):
     return Result(f"suspended after {said:.1f} s, the job says \"{why}\", a submission gets "
                   f"{'503' if '503' in answer else answer} after {answered:.1f} s; {grew} "
                   f"checkpoints in {seconds} s, tasks {'went on' if lives else 'DIED'}; a "
-                  f"checkpoint completed {took:.1f} s after quorum, {changes} changes of leader; "
-                  f"{text}",
+                  f"checkpoint completed {took:.1f} s after the first member was started again, "
+                  f"{changes} changes of leader; {text}",
                   good and took <= 3 and changes <= 1 and equal and restarts == 0)
 
 
@@ -367,6 +360,7 @@ def behind_proxies(c):
         for e in record["jobmanagers"]:
             argv = e["argv"]
             argv[argv.index("--etcd") + 1] = "http://" + proxies[e["name"]].address
+            argv.append("--etcd-fixed")
     c.rewire(edit)
     return proxies
 
@@ -481,8 +475,9 @@ def with_certificates(c):
 
     def edit(record):
         for e, url in zip(record["etcd"], urls):
-            e["argv"] = [a + "," + url if a.startswith("--listen-client-urls=") else a
-                         for a in e["argv"]]
+            e["argv"] = [a + "," + url if a.startswith("--listen-client-urls=") else
+                         "--advertise-client-urls=" + url
+                         if a.startswith("--advertise-client-urls=") else a for a in e["argv"]]
             e["argv"] += [f"--cert-file={cert}", f"--key-file={key}", f"--trusted-ca-file={ca}",
                           "--client-cert-auth"]
         for e in record["jobmanagers"]:

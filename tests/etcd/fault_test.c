@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "ha/members.h"
 #include "rig.h"
 
 static struct rig rig;
@@ -91,6 +92,60 @@ Test(fault, a_killed_etcd_leader_costs_no_lead)
 Test(fault, a_frozen_etcd_leader_costs_no_lead)
 {
 	suspend_nothing(SIGSTOP);
+}
+
+/* ---- members that only etcd's own list names ---- */
+
+static void know_one(struct ha_config *config)
+{
+	config->n_endpoints = 1;
+}
+
+static void know_one_and_learn_nothing(struct ha_config *config)
+{
+	config->n_endpoints = 1;
+	config->fixed = true;
+}
+
+static bool knows_three(void *ctx)
+{
+	struct ha_status status;
+	ha_status(((struct rig_candidate *)ctx)->ha, &status);
+	return status.etcd->n_used == 3;
+}
+
+static bool suspended(void *ctx)
+{
+	return ((struct rig_candidate *)ctx)->role == HA_SUSPENDED;
+}
+
+Test(fault, the_other_members_are_learnt_from_etcd)
+{
+	struct rig_candidate c, fixed;
+	uint64_t revision = 0;
+	up(3);
+	unsigned known = (rig_etcd_leader(&rig) + 1) % 3;
+	rig_candidate(&rig, &c, "jm-1", known, know_one);
+	cr_assert(rig_await_role(&c, HA_LEADING, 20000));
+	cr_assert(rig_await(&rig, knows_three, &c, 10000));
+	rig_signal(&rig, known, SIGKILL);
+	uint64_t from = world_now_ms(rig.w);
+	cr_assert_eq(rig_put(&c, "run/a", "1", &revision), ERR_OK);
+	cr_assert_lt(world_now_ms(rig.w) - from, 4000);
+	rig_run_for(&rig, 6000); /* more than a lease: it is renewed as well */
+	cr_assert_eq(c.role, HA_LEADING);
+	cr_assert_eq(c.suspends, 0);
+	/* a member that is taken out of etcd is not asked for ever, see unit members */
+	rig_candidate_leave(&c);
+
+	rig_run_member(&rig, known);
+	rig_candidate(&rig, &fixed, "jm-2", known, know_one_and_learn_nothing);
+	cr_assert(rig_await_role(&fixed, HA_LEADING, 20000));
+	rig_run_for(&rig, 1000);
+	cr_assert_not(knows_three(&fixed));
+	rig_signal(&rig, known, SIGKILL);
+	cr_assert(rig_await(&rig, suspended, &fixed, 10000), "the test can fail");
+	rig_candidate_end(&fixed);
 }
 
 static void be_dedicated(struct ha_config *config)

@@ -123,6 +123,26 @@ static void ask(struct fixture *f)
 	cr_assert(f->client.done);
 }
 
+/* 300, 600, 1200, 1250, 1250 ms: five tries in the five seconds of a call, and not seventeen. */
+Test(etcd, tries_at_a_slow_member_become_fewer_and_are_counted)
+{
+	struct fixture f;
+	struct etcd_view v;
+	begin(&f);
+	f.one.silent = f.two.silent = true;
+	ask(&f);
+	cr_assert_eq(f.client.err.code, ERR_UNKNOWN);
+	etcd_view(f.client.etcd, &v);
+	uint64_t unknown = v.tries->by_outcome[CALL_RENEW][TRY_UNKNOWN];
+	cr_assert(unknown >= 5 && unknown <= 6, "%" PRIu64, unknown);
+	cr_assert_eq(f.one.heard + f.two.heard, unknown);
+	cr_assert_geq(v.tries->sum_ms[CALL_RENEW], 4500);
+	f.one.silent = f.two.silent = false;
+	ask(&f);
+	cr_assert_eq(v.tries->by_outcome[CALL_RENEW][TRY_ANSWERED], 1);
+	sim_destroy(f.sim);
+}
+
 /* A frozen leader of etcd wakes up and goes on confirming renewals for a while. */
 Test(etcd, an_answer_of_an_older_term_is_none)
 {

@@ -171,6 +171,26 @@ Test(wire, maintenance)
 	wire_answer_fini(&a);
 }
 
+Test(wire, members)
+{
+	struct wire_answer a;
+	cr_assert_eq(parse(ANSWER_MEMBERS,
+			   "{" H ",\"members\":["
+			   "{\"ID\":\"1\",\"name\":\"a\",\"peerURLs\":[\"http://a:2380\"],"
+			   "\"clientURLs\":[\"http://a:2379\",\"http://10.0.0.1:2379\"]},"
+			   "{\"ID\":\"2\",\"isLearner\":true,\"clientURLs\":[\"http://l:2379\"]},"
+			   "{\"ID\":\"3\"},"
+			   "{\"ID\":\"4\",\"client_urls\":[\"http://d:2379\",7]}]}",
+			   &a),
+		     ERR_OK);
+	cr_assert_eq(a.n_urls, 3);
+	cr_assert_str_eq(a.urls[1], "http://10.0.0.1:2379");
+	cr_assert_str_eq(a.urls[2], "http://d:2379");
+	wire_answer_fini(&a);
+	cr_assert_neq(parse(ANSWER_MEMBERS, "{" H ",\"members\":{}}", &a), ERR_OK);
+	cr_assert_neq(parse(ANSWER_MEMBERS, "{\"members\":[]}", &a), ERR_OK);
+}
+
 Test(wire, what_is_not_an_answer)
 {
 	static const char *const bad[] = {

@@ -1,7 +1,7 @@
 /*
  * etcd_impl - what the parts of the simulated etcd share. Private to
  * world/sim/sim_etcd.c (who leads, leases, faults), etcd_api.c (requests as
- * bytes) and etcd_watch.c.
+ * bytes, each carried out by a file of its kind: etcd_call.h) and etcd_watch.c.
  */
 #ifndef WORLD_SIM_ETCD_IMPL_H
 #define WORLD_SIM_ETCD_IMPL_H
@@ -99,13 +99,15 @@ void etcd_publish(struct sim_etcd *c);
 /* etcd_api.c */
 void etcd_on_request(struct world_server *s, struct world_request *r);
 void etcd_on_gone(struct world_server *s, struct world_request *r);
-/* etcd_tell.c: what checkers are told. `ops`: the branch that is taken; or one put or deletion. */
-void etcd_tell_txn(struct sim_etcd *c, const json_t *compares, const json_t *ops, bool succeeded);
-void etcd_tell_single(struct sim_etcd *c, const char *kind, const json_t *body);
 void etcd_pending_tick(struct sim_etcd *c);
 void etcd_pending_term_ended(struct sim_etcd *c); /* the leader changes: coins are thrown */
 void etcd_pending_forget(struct etcd_member *m);  /* its process died: nobody waits */
 void etcd_pending_fini(struct sim_etcd *c);
+/* etcd_tell.c: what checkers are told. `ops`: the branch that is taken; or one put or deletion. */
+void etcd_tell_txn(struct sim_etcd *c, const json_t *compares, const json_t *ops, bool succeeded);
+void etcd_tell_single(struct sim_etcd *c, const char *kind, const json_t *body);
+
+/* etcd_json.c */
 void etcd_header(struct buf *out, const struct etcd_member *m, uint64_t revision);
 void etcd_kv(struct buf *out, const struct etcd_key *k, const struct etcd_version *v);
 void etcd_b64(struct buf *out, const char *name, const char *data, size_t len);

@@ -142,13 +142,19 @@ void sim_enter(struct sim_world *w, void (*fn)(struct sim_world *w, void *arg),
 void sim_world_kill(struct sim_world *w, int status, int signal);
 void sim_timers_follow(struct sim_world *w);
 
-/* sim_net.c */
+/* sim_link.c */
 bool sim_is_cut(struct sim *s, const struct sim_node *from, const struct sim_node *to);
+
+/* sim_net.c */
 void sim_net_died(struct sim_world *w); /* closes what the process had open */
 void sim_net_healed(struct sim *s);
 void sim_net_fini(struct sim *s);
+
+/* sim_client.c */
 void sim_http_start(struct world *w, struct world_http *h, const struct world_http_spec *spec);
 void sim_http_cancel(struct world *w, struct world_http *h);
+
+/* sim_server.c */
 enum errc sim_listen(struct world *w, struct world_server *srv,
 		     const struct world_listen_spec *spec, struct err *e);
 void sim_unlisten(struct world *w, struct world_server *srv);

@@ -1,7 +1,8 @@
 # What runs inside a worker: rows, tasks, the exchange, snapshots, and the built-in operators.
 set(engine_sources
 	align.c batch.c chain.c deploy.c exchange.c exec.c keyplan.c link.c local.c op.c pace.c queue.c
-	restore.c router.c row.c snapshot.c task.c wire.c worker.c
+	restore.c router.c row.c snapshot.c task.c wire.c worker.c worker_commands.c
+	worker_notes.c worker_reports.c worker_start.c
 	operators/aggregate.c operators/case.c operators/discard.c operators/filter.c
 	operators/operators.c operators/sequence.c operators/split.c)
 weir_library(NAME engine DIR taskmanager

@@ -16,8 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "taskmanager/preface.h"
+
+enum { DEAF_MS = 100 };
 
 struct pending {
 	int fd;
@@ -42,7 +45,8 @@ struct dataport {
 	pthread_mutex_t lock; /* of the targets */
 	unsigned n_targets;
 	struct target *targets;
-	unsigned n_pending; /* the thread's own, oldest first */
+	uint64_t deaf_until_ms; /* the thread's own: no descriptor was left to accept with */
+	unsigned n_pending;     /* likewise, oldest first */
 	struct pending pending[DATAPORT_PENDING_MAX];
 };
 
@@ -130,8 +134,13 @@ static void accept_some(struct dataport *p)
 {
 	for (int i = 0; i < 64; i++) {
 		int one = 1, fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd < 0)
+		if (fd < 0) {
+			/* Connections that wait keep the listener readable: look again later. */
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			    errno == ENOMEM)
+				p->deaf_until_ms = now_ms() + DEAF_MS;
 			return;
+		}
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		if (p->n_pending == DATAPORT_PENDING_MAX)
 			pending_close(p, 0);
@@ -140,12 +149,17 @@ static void accept_some(struct dataport *p)
 	}
 }
 
+static bool deaf(const struct dataport *p)
+{
+	return p->deaf_until_ms > now_ms();
+}
+
 static int patience_ms(const struct dataport *p)
 {
-	if (!p->n_pending)
-		return -1;
-	uint64_t now = now_ms(), first = p->pending[0].deadline_ms; /* the oldest is the first */
-	return first > now ? (int)(first - now) : 0;
+	uint64_t now = now_ms(), first = deaf(p) ? p->deaf_until_ms : UINT64_MAX;
+	if (p->n_pending && p->pending[0].deadline_ms < first) /* the oldest is the first */
+		first = p->pending[0].deadline_ms;
+	return first == UINT64_MAX ? -1 : first > now ? (int)(first - now) : 0;
 }
 
 static void *run(void *arg)
@@ -156,11 +170,15 @@ static void *run(void *arg)
 	while (!atomic_load(&p->stop)) {
 		unsigned n = p->n_pending;
 		set[0] = (struct pollfd){.fd = p->wake_fd, .events = POLLIN};
-		set[1] = (struct pollfd){.fd = p->listen_fd, .events = POLLIN};
+		set[1] = (struct pollfd){.fd = deaf(p) ? -1 : p->listen_fd, .events = POLLIN};
 		for (unsigned i = 0; i < n; i++)
 			set[2 + i] = (struct pollfd){.fd = p->pending[i].fd, .events = POLLIN};
-		if (poll(set, 2 + n, patience_ms(p)) < 0 && errno != EINTR)
-			break;
+		if (poll(set, 2 + n, patience_ms(p)) < 0 && errno != EINTR) {
+			/* A TaskManager that nobody can reach must not look as if it worked. */
+			log_line(LOG_LEVEL_ERROR, "the data port cannot go on: %s",
+				 strerrordesc_np(errno));
+			abort();
+		}
 		uint64_t now = now_ms();
 		for (unsigned i = n; i-- > 0;) { /* from behind: closing moves those above */
 			bool done = set[2 + i].revents && pending_read(p, &p->pending[i]);

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "taskmanager/dataport.h"
@@ -148,6 +150,43 @@ static void test_refusals(struct dataport *p)
 	close(worker);
 }
 
+static uint64_t cpu_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Every descriptor is in use: a connection waits, and nobody burns a core over it. */
+static void test_no_descriptor_left(struct dataport *p)
+{
+	enum { DUPS_MAX = 256, WATCH_MS = 400 };
+	const char *port = strrchr(dataport_address(p), ':') + 1;
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), dups[DUPS_MAX], n = 0;
+	struct rlimit all, few;
+	unsigned char bytes[PREFACE_BYTES] = "no preface";
+	CHECK(getrlimit(RLIMIT_NOFILE, &all) == 0);
+	few = all;
+	few.rlim_cur = (rlim_t)fd + DUPS_MAX / 2;
+	CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+	while (n < DUPS_MAX && (dups[n] = dup(fd)) >= 0)
+		n++;
+	CHECK(n < DUPS_MAX);
+	CHECK(connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
+	uint64_t before = cpu_ms();
+	struct pollfd f = {.fd = fd, .events = POLLIN};
+	CHECK(poll(&f, 1, WATCH_MS) == 0);
+	CHECK(cpu_ms() - before < WATCH_MS / 4);
+	while (n > 0)
+		close(dups[--n]);
+	CHECK(setrlimit(RLIMIT_NOFILE, &all) == 0);
+	CHECK(send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) == PREFACE_BYTES);
+	expect_closed(fd);
+}
+
 int main(void)
 {
 	struct dataport *p = NULL;
@@ -155,6 +194,7 @@ int main(void)
 	test_preface();
 	CHECK(dataport_create("nonsense", &p, &e) == ERR_INVALID);
 	CHECK(dataport_create("127.0.0.1:0", &p, &e) == ERR_OK);
+	test_no_descriptor_left(p); /* first: nothing is closed meanwhile */
 	test_routing(p);
 	test_refusals(p);
 	dataport_destroy(p);

@@ -495,6 +495,8 @@ enum errc local_cluster_start(struct local_cluster *l, json_t *entry, bool tied,
 	char *log = log_of(l, entry);
 	struct local_process p = {0};
 	enum errc rc = local_process_start(argv, log, tied, &p, e);
+	if (rc == ERR_NOTFOUND && strcmp(argv[0], "etcd") == 0)
+		err_set(e, rc, "etcd is not installed (Debian: apt-get install etcd-server)");
 	free(log);
 	free(argv);
 	if (rc)

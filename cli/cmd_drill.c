@@ -399,6 +399,7 @@ static int report(struct drill *d, const struct drill_totals *totals)
 				 .n = d->n,
 				 .totals = *totals,
 				 .trouble = d->trouble};
+	r.sees_output = drill_watch_sees_output(d->ground.watch);
 	r.samples = drill_watch_samples(d->ground.watch, &r.n_samples);
 	if (d->c->json)
 		cli_print_json(drill_report_json(&r));

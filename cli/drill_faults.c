@@ -237,6 +237,9 @@ static enum errc strike(struct strike *s, enum drill_fault fault, struct err *e)
 		signal_all(s, SIGSTOP);
 		return ERR_OK;
 	case DRILL_RESIGN_LEADER:
+		if (s->ground->target.dir == NULL) /* nobody would start it again */
+			return client_call(s->ground->cli->client, "POST", "/v1/cluster/resign",
+					   NULL, NULL, e);
 		signal_all(s, SIGTERM);
 		return ERR_OK;
 	case DRILL_PARTITION_LEADER:

@@ -75,6 +75,13 @@ bool drill_growth_find(struct drill_growth *g)
 	return grew;
 }
 
+void drill_growth_begin(struct drill_growth *g)
+{
+	(void)drill_growth_find(g);
+	for (unsigned i = 0; i < g->n; i++)
+		g->files[i].lines = g->files[i].size;
+}
+
 bool drill_growth_look(struct drill_growth *g)
 {
 	bool grew = false;

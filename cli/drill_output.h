@@ -22,6 +22,8 @@ struct drill_growth {
 	unsigned n, capacity;
 };
 
+/* What is there already is not growth: neither its size nor its lines. */
+void drill_growth_begin(struct drill_growth *g);
 /* New names since the last time; true if one of them is not empty. */
 bool drill_growth_find(struct drill_growth *g);
 /* True if any known file is larger than before. */

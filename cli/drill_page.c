@@ -11,7 +11,15 @@
 #include "cli/drill_report.h"
 #include "cli/table.h"
 
-enum { WIDTH = 1100, HEIGHT = 180, LEFT = 70, TOP = 14, BOTTOM = 24, POINTS_MAX = 1500 };
+enum {
+	WIDTH = 1100,
+	HEIGHT = 180,
+	LEFT = 70,
+	TOP = 14,
+	BOTTOM = 24,
+	POINTS_MAX = 1500,
+	TICKS_MAX = 14
+};
 
 /* One of the two curves. */
 struct curve {
@@ -110,9 +118,20 @@ static void marks(struct buf *b, const struct drill_report *r)
 	}
 }
 
+/* The smallest of 1, 2, 5, 10, 20, ... that is not below `value`. */
+static double round_up(double value)
+{
+	static const double steps[] = {1, 2, 5};
+	for (double unit = 1;; unit *= 10)
+		for (int i = 0; i < 3; i++)
+			if (unit * steps[i] >= value)
+				return unit * steps[i];
+}
+
 static void axes(struct buf *b, const struct drill_report *r, double top)
 {
 	char text[TABLE_CELL_MAX];
+	int64_t step = (int64_t)round_up((double)r->took_ms / TICKS_MAX);
 	for (int i = 0; i <= 2; i++) {
 		double value = top * i / 2;
 		buf_printf(b,
@@ -121,8 +140,7 @@ static void axes(struct buf *b, const struct drill_report *r, double top)
 			   LEFT, WIDTH - 10, y_of(value, top), y_of(value, top), LEFT - 6,
 			   y_of(value, top) + 4, value);
 	}
-	for (int i = 0; i <= 10; i++) {
-		int64_t at = r->took_ms * i / 10;
+	for (int64_t at = 0; at <= r->took_ms; at += step) {
 		buf_printf(b, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>",
 			   x_of(r, at), HEIGHT - 6, table_duration(at, text));
 	}
@@ -138,6 +156,7 @@ static void plot(struct buf *b, const struct drill_report *r, const struct curve
 		values[i] = value_at(r, c, i, n, &at);
 		top = values[i] > top ? values[i] : top;
 	}
+	top = round_up(top);
 	buf_printf(b, "<h3>%s</h3><svg viewBox=\"0 0 %d %d\">", c->title, WIDTH, HEIGHT);
 	axes(b, r, top);
 	marks(b, r);
@@ -193,8 +212,8 @@ static void summary(struct buf *b, const struct drill_report *r)
 	unsigned broken = drill_report_broken(r);
 	buf_text(b, "<h1>Drill: ");
 	escaped(b, r->scenario);
-	buf_printf(b, "</h1><p>%s UTC, %u faults in %s", table_time(r->started_wall_ms, when), r->n,
-		   table_duration(r->took_ms, took));
+	buf_printf(b, "</h1><p>%s UTC, %u %s in %s", table_time(r->started_wall_ms, when), r->n,
+		   r->n == 1 ? "fault" : "faults", table_duration(r->took_ms, took));
 	if (r->seeded)
 		buf_printf(b, ", seed %" PRIu64, r->seed);
 	if (r->totals.counted)
@@ -203,8 +222,10 @@ static void summary(struct buf *b, const struct drill_report *r)
 			   r->totals.expected, r->totals.lost, r->totals.doubled);
 	else
 		buf_text(b, ". The records of the output were not counted");
-	buf_printf(b, ".</p><p class=\"%s\">%u promises broken.", broken ? "broken" : "held",
-		   broken);
+	if (broken)
+		buf_printf(b, ".</p><p class=\"broken\">%u promises broken.", broken);
+	else
+		buf_text(b, ".</p><p class=\"held\">All promises held.");
 	if (r->trouble) {
 		buf_text(b, " The drill did not come to its end: ");
 		escaped(b, r->trouble);
@@ -217,6 +238,17 @@ static const struct curve curves[] = {
 	{"Age of the last output, ms", "#a85f1f", age_of, false},
 	{"Age of the last committed output, ms", "#5f1fa8", uncommitted_of, false}};
 
+enum { AGE = 1 }; /* of curves[] */
+
+/* Nothing but the commits was seen: one curve says it all. */
+static bool same_ages(const struct drill_report *r)
+{
+	for (unsigned i = 0; i < r->n_samples; i++)
+		if (age_of(&r->samples[i]) != uncommitted_of(&r->samples[i]))
+			return false;
+	return true;
+}
+
 enum errc drill_report_page(const struct drill_report *r, const char *dir, struct err *e)
 {
 	struct buf b = {0};
@@ -224,8 +256,11 @@ enum errc drill_report_page(const struct drill_report *r, const char *dir, struc
 		return err_errno(e, errno, "make %s", dir);
 	buf_text(&b, page_head);
 	summary(&b, r);
-	for (unsigned i = 0; i < sizeof(curves) / sizeof(curves[0]); i++)
-		plot(&b, r, &curves[i]);
+	for (unsigned i = 0; i < sizeof(curves) / sizeof(curves[0]) && r->sees_output; i++)
+		if (i != AGE || !same_ages(r))
+			plot(&b, r, &curves[i]);
+	if (!r->sees_output)
+		buf_text(&b, "<p>No output was watched: --output names its directory.</p>");
 	table(&b, r);
 	buf_text(&b, "</body></html>\n");
 	char *path = mem_printf("%s/index.html", dir);

@@ -16,8 +16,10 @@ static const struct drill_kind kinds[DRILL_FAULTS] = {
 	[DRILL_FREEZE_LEADER] = {"freeze-leader",
 				 "stop the leading JobManager (SIGSTOP), then let it go on", 0,
 				 15000, 9000, SILENT_MS, 2, false, 20000},
-	[DRILL_RESIGN_LEADER] = {"resign-leader", "ask the leading JobManager to leave (SIGTERM)",
-				 DRILL_NEEDS_LOCAL, 0, 0, DEAD_MS, 2, false, 20000},
+	[DRILL_RESIGN_LEADER] =
+		{"resign-leader",
+		 "ask the leading JobManager to leave (SIGTERM; attached: over REST, it stays)", 0,
+		 0, 0, DEAD_MS, 2, false, 20000},
 	[DRILL_PARTITION_LEADER] = {"partition-leader",
 				    "cut the leading JobManager off from everybody",
 				    DRILL_NEEDS_LOCAL | DRILL_NEEDS_NETWORK, 15000, 9000, SILENT_MS,

@@ -102,11 +102,11 @@ static json_t *result_json(const struct drill_result *r)
 {
 	char why[DRILL_WHY_MAX];
 	bool held = drill_judge(r, why);
-	return json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:I, s:i, s:i, s:i, s:b, s:s}", "fault",
+	return json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:b, s:s}", "fault",
 			 drill_kind(r->fault)->name, "struck", r->victim, "atMs",
 			 (json_int_t)r->at_ms, "detectedMs", ms_or_null(r->detected_ms),
 			 "nextLeaderMs", ms_or_null(r->commanding_ms), "recoveredMs",
-			 ms_or_null(r->recovered_ms), "longestGapMs", (json_int_t)r->gap_ms,
+			 ms_or_null(r->recovered_ms), "longestGapMs", ms_or_null(r->gap_ms),
 			 "leaderChanges", (int)r->leaders, "tasksRestarted",
 			 (int)r->tasks_restarted, "checkpointsLost", (int)r->checkpoints_lost,
 			 "held", held, "why", why);

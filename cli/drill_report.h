@@ -22,6 +22,7 @@ struct drill_report {
 	unsigned n;
 	struct drill_totals totals;
 	const char *trouble; /* why the drill itself did not come to its end; NULL: it did */
+	bool sees_output;    /* else samples have none */
 	const struct drill_sample *samples;
 	unsigned n_samples;
 };

@@ -95,7 +95,7 @@ static bool on_this_host(const char *address)
 static enum errc may_strike(int pid, const char *name, const char *program,
 			    struct drill_victim *out, struct err *e)
 {
-	char path[64], comm[32] = "";
+	char path[64];
 	struct stat st;
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	if (pid <= 1 || stat(path, &st) != 0)
@@ -103,14 +103,7 @@ static enum errc may_strike(int pid, const char *name, const char *program,
 			       pid);
 	if (st.st_uid != geteuid())
 		return err_set(e, ERR_DENIED, "%s (pid %d) belongs to another user", name, pid);
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	FILE *f = fopen(path, "re");
-	if (f == NULL || fgets(comm, sizeof(comm), f) == NULL)
-		comm[0] = '\0';
-	if (f)
-		fclose(f);
-	comm[strcspn(comm, "\n")] = '\0';
-	if (comm[0] == '\0' || !text_starts(program, comm))
+	if (!local_process_runs(pid, program))
 		return err_set(e, ERR_DENIED, "%s: process %d on this host is no %s", name, pid,
 			       program);
 	name_it(out, name);

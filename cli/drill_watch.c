@@ -104,12 +104,19 @@ static int64_t last_output(const struct drill_watch *w)
 	return w->printed_dir ? w->printed_at : w->committed_at;
 }
 
+bool drill_watch_sees_output(const struct drill_watch *w)
+{
+	return w->printed_dir || w->committed_dir;
+}
+
 struct drill_window drill_watch_window(const struct drill_watch *w)
 {
 	struct drill_window seen = w->window;
 	int64_t silent = drill_watch_now(w) - last_output(w);
 	if (silent > seen.gap_ms)
 		seen.gap_ms = silent;
+	if (!drill_watch_sees_output(w))
+		seen.gap_ms = -1;
 	seen.restarts = w->view.restarts - w->window.restarts;
 	seen.failed = w->view.failed - w->window.failed;
 	return seen;
@@ -366,6 +373,8 @@ void drill_watch_job(struct drill_watch *w, const char *job, const char *printed
 	w->printed = (struct drill_growth){
 		.directory = w->printed_dir, .part = w->job, .files_grow = true};
 	w->committed = (struct drill_growth){.directory = w->committed_dir, .part = ""};
+	drill_growth_begin(&w->printed);
+	drill_growth_begin(&w->committed);
 	w->printed_at = w->committed_at = drill_watch_now(w);
 }
 

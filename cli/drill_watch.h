@@ -31,9 +31,10 @@ struct drill_window {
 	int64_t detected_ms;   /* who was not struck said that something is wrong */
 	int64_t commanding_ms; /* the first new leader */
 	unsigned leaders;      /* new ones */
-	int64_t gap_ms;        /* longest silence, of what is written at once if that is known */
-	int64_t restarts;      /* attempts of the job */
-	int64_t failed;        /* checkpoints */
+	int64_t gap_ms;   /* longest silence, of what is written at once if that is known; -1: no
+	                          output is watched */
+	int64_t restarts; /* attempts of the job */
+	int64_t failed;   /* checkpoints */
 };
 
 /* What was seen last. */
@@ -64,6 +65,7 @@ void drill_watch_destroy(struct drill_watch *w); /* NULL: no-op */
 void drill_watch_job(struct drill_watch *w, const char *job, const char *printed,
 		     const char *committed);
 
+bool drill_watch_sees_output(const struct drill_watch *w);
 int64_t drill_watch_now(const struct drill_watch *w); /* ms since it began */
 const struct drill_view *drill_watch_view(const struct drill_watch *w);
 

@@ -16,7 +16,7 @@
 
 #include "base/text.h"
 
-enum { PORT_LOW = 15000, PORT_HIGH = 32000, PORTS_MAX = 64 };
+enum { PORT_LOW = 15000, PORT_HIGH = 32000, PORTS_MAX = 64, COMM_BYTES = 15 };
 
 /* Field 22 of /proc/PID/stat, counted behind the name, which may contain anything. */
 static bool start_time(int pid, uint64_t *out, char *out_state)
@@ -54,6 +54,22 @@ enum errc local_process_find(int pid, struct local_process *out, struct err *e)
 	if (pid <= 0 || !start_time(pid, &out->start, &state))
 		return err_set(e, ERR_NOTFOUND, "there is no process %d", pid);
 	return ERR_OK;
+}
+
+bool local_process_runs(int pid, const char *program)
+{
+	char path[64], comm[COMM_BYTES + 2] = "";
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, comm, sizeof(comm) - 1);
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return false;
+	comm[strcspn(comm, "\n")] = '\0';
+	size_t len = strlen(program);
+	return strlen(comm) == (len < COMM_BYTES ? len : COMM_BYTES) &&
+	       strncmp(comm, program, strlen(comm)) == 0;
 }
 
 bool local_process_alive(const struct local_process *p)

@@ -29,6 +29,8 @@ MUST_CHECK enum errc local_process_start(const char *const *argv, const char *lo
 					 struct local_process *out, struct err *e);
 /* The process that has this pid now. NOTFOUND if there is none. */
 MUST_CHECK enum errc local_process_find(int pid, struct local_process *out, struct err *e);
+/* Does this process run the program of that name, as the kernel knows it (15 bytes)? */
+bool local_process_runs(int pid, const char *program);
 /* Also collects it if it was a child of ours and has ended. */
 bool local_process_alive(const struct local_process *p);
 /* Nothing happens if it is gone. */

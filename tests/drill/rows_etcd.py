@@ -360,6 +360,7 @@ def behind_proxies(c):
         for e in record["jobmanagers"]:
             argv = e["argv"]
             argv[argv.index("--etcd") + 1] = "http://" + proxies[e["name"]].address
+            argv.append("--etcd-fixed")
     c.rewire(edit)
     return proxies
 

@@ -26,7 +26,7 @@ static MUST_CHECK enum errc learn_pointer(struct sweep *s, const struct sweep_jo
 		return rc;
 	if (s->n_pointers == POINTERS_MAX || strlen(checksum) >= sizeof(s->pointers->checksum))
 		return err_set(e, ERR_LIMIT, "checkpoints: too many, or a checksum too long");
-	if (sweep_points_to(s, manifest)) /* retained, and restored from as well */
+	if (sweep_points_to(s, manifest)) /* in done/ and in resolve/ */
 		return ERR_OK;
 	s->pointers = mem_resize(s->pointers, s->n_pointers + 1, sizeof(*s->pointers));
 	struct sweep_pointer *p = &s->pointers[s->n_pointers++];

@@ -32,13 +32,13 @@ static void add_pointer(json_t *list, const struct doc_pointer *p)
 						"manifest", p->manifest, "checksum", p->checksum));
 }
 
+/* What an attempt restores from is the newest that is retained, until a newer one has completed:
+ * then it has restored, and the older one may have been removed. */
 static json_t *pointers(const struct doc *d)
 {
 	json_t *list = json_array();
 	for (unsigned i = 0; i < d->n_retained && !d->discarded; i++)
 		add_pointer(list, &d->retained[i]);
-	for (unsigned i = 0; i < d->n_regions && !doc_terminal(d->status); i++)
-		add_pointer(list, &d->regions[i].restore);
 	return list;
 }
 

@@ -355,12 +355,12 @@ static uint64_t base_in(const struct jm_doc *docs, size_t n_docs)
 	return 0;
 }
 
-/* Every answer names the epoch under which it was given. */
-static void stamp_answers(struct jm_node *n)
+/* Every answer of who leads, and may decide, names its epoch. */
+static void stamp_answers(struct jm_node *n, bool leads)
 {
 	snprintf(n->epoch_text, sizeof(n->epoch_text), "%" PRIu64, n->epoch.v);
-	n->user.stamp = node_leads(n) ? (struct world_header){PROXY_EPOCH, n->epoch_text}
-				      : (struct world_header){NULL, NULL};
+	n->user.stamp = leads ? (struct world_header){PROXY_EPOCH, n->epoch_text}
+			      : (struct world_header){NULL, NULL};
 }
 
 static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
@@ -381,7 +381,7 @@ static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 	liveness_epoch_base(n->liveness, n->epoch_base);
 	n->epoch.v = n->raw_epoch + n->epoch_base;
 	n->told = true;
-	stamp_answers(n);
+	stamp_answers(n, n->role == HA_LEADING);
 	node_step(n, &ev);
 	if (n->role == HA_SUSPENDED) {
 		ev = (struct jm_event){.kind = JM_SUSPENDED};
@@ -538,7 +538,7 @@ static void note_leader(struct jm_node *n)
 		l.epoch = m->create_revision + n->epoch_base;
 	}
 	n->leader = l;
-	stamp_answers(n);
+	stamp_answers(n, l.self);
 	if (l.self)
 		proxy_ours(n->proxy, api_again, n);
 	else
@@ -554,6 +554,7 @@ static void leader_changed(struct jm_node *n)
 static void not_leading(struct jm_node *n)
 {
 	struct jm_event ev = {.kind = JM_FOLLOWING};
+	stamp_answers(n, false);
 	drop_docs(n);
 	if (n->told)
 		node_step(n, &ev);

@@ -145,9 +145,14 @@ static bool is_old(const struct proxy *p, const char *epoch_text)
 
 static void pass_back(struct entry *x, const struct world_reply *reply, const char *epoch_text)
 {
-	const struct world_header header = {PROXY_EPOCH, epoch_text};
-	world_reply_with(x->proxy->w, x->request, reply->status, &header, epoch_text != NULL,
-			 reply->body, reply->body_len);
+	struct world_header headers[2];
+	unsigned n = 0;
+	if (epoch_text)
+		headers[n++] = (struct world_header){PROXY_EPOCH, epoch_text};
+	if (reply->status == 503)
+		headers[n++] = (struct world_header){"Retry-After", "1"};
+	world_reply_with(x->proxy->w, x->request, reply->status, headers, n, reply->body,
+			 reply->body_len);
 	drop(x);
 }
 
@@ -155,12 +160,11 @@ static void answer_done(struct world_http *http, const struct world_reply *reply
 {
 	struct entry *x = MEM_OWNER(http, struct entry, http);
 	struct proxy *p = x->proxy;
-	if (reply->code == ERR_OK && reply->status != 503) {
-		const char *epoch = reply->header(reply, PROXY_EPOCH);
-		if (!x->repeatable || !is_old(p, epoch)) {
-			pass_back(x, reply, epoch);
-			return;
-		}
+	const char *epoch = reply->code == ERR_OK ? reply->header(reply, PROXY_EPOCH) : NULL;
+	bool is_answer = reply->code == ERR_OK && (reply->status != 503 || epoch);
+	if (is_answer && (!x->repeatable || !is_old(p, epoch))) {
+		pass_back(x, reply, epoch);
+		return;
 	}
 	/* A 503 says that nothing was done; NOTSENT says that nobody heard it. */
 	bool harmless = x->repeatable || reply->code == ERR_OK || reply->code == ERR_NOTSENT;

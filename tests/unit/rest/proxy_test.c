@@ -306,6 +306,17 @@ Test(proxy, answers_name_their_epoch_and_an_old_one_is_dropped)
 	cr_expect(eq(int, f.client.status, 200));
 	sim_destroy(f.sim);
 
+	/* a leader that cannot do it now is no reason to look for another */
+	begin(&f);
+	f.one.epoch = "7";
+	f.one.status = 503;
+	leads(&f, &one, "one:80", 7, 0);
+	ask(&f);
+	cr_expect(eq(int, f.client.status, 503));
+	cr_expect(eq(str, f.client.epoch, "7"));
+	cr_expect(lt(u64, sim_now_us(f.sim), 1000000), "at once");
+	sim_destroy(f.sim);
+
 	/* its address is known as that of a later leader; what it says is from before */
 	begin(&f);
 	f.standby.repeatable = true;

@@ -42,6 +42,7 @@ bench: ## measure this machine (see docs/benchmarks.md; BENCH=--quick)
 	@tools/setup build demo
 	@tools/build release
 	@bench/run --bin build/release/bin $(BENCH)
+	@build/release/bin/bench_control --limit 20
 
 bench-failover: ## how long nobody leads when leaders are killed, stopped, cut off (KILLS=200)
 	@tools/setup build test demo

@@ -36,6 +36,12 @@ const char *jm_event_name(enum jm_event_kind kind)
 
 /* ---- life ---- */
 
+/* A job that a list of whereabouts names: worth asking? */
+static bool job_lives(void *ctx, const struct job_id *id)
+{
+	return jm_find(ctx, id) != NULL;
+}
+
 static uint64_t value_or(uint64_t value, uint64_t fallback)
 {
 	return value ? value : fallback;
@@ -60,6 +66,7 @@ struct jm *jm_create(const struct jm_config *config)
 	tms_init(&jm->tms);
 	cleanup_init(&jm->cleanup);
 	quarantine_init(&jm->quarantine);
+	whereabouts_init(&jm->whereabouts, job_lives, jm);
 	return jm;
 }
 
@@ -73,6 +80,13 @@ static void forget_jobs(struct jm *jm)
 	jm->n_unreadable = 0;
 	jm->jobs = NULL;
 	jm->n_jobs = jm->jobs_capacity = 0;
+	free(jm->touched);
+	jm->touched = NULL;
+	jm->n_touched = jm->touched_capacity = 0;
+	jm->jobs_wake_ms = jm->tms_wake_ms = 0;
+	jm->unfinished = false;
+	whereabouts_fini(&jm->whereabouts);
+	whereabouts_init(&jm->whereabouts, job_lives, jm);
 }
 
 void jm_destroy(struct jm *jm)
@@ -83,6 +97,7 @@ void jm_destroy(struct jm *jm)
 	tms_fini(&jm->tms);
 	cleanup_fini(&jm->cleanup);
 	quarantine_fini(&jm->quarantine);
+	whereabouts_fini(&jm->whereabouts);
 	free((void *)(uintptr_t)jm->config.instance);
 	free((void *)(uintptr_t)jm->config.storage);
 	free(jm);
@@ -121,9 +136,27 @@ static void add_job(struct jm *jm, struct job *job)
 	jm->n_jobs++;
 }
 
+/* It is advanced at the end of this step. */
+static void touch(struct jm *jm, struct job *job)
+{
+	if (job->touched)
+		return;
+	job->touched = true;
+	if (jm->n_touched == jm->touched_capacity) {
+		jm->touched_capacity = jm->touched_capacity ? 2 * jm->touched_capacity : 16;
+		jm->touched = mem_resize(jm->touched, jm->touched_capacity, sizeof(struct job *));
+	}
+	jm->touched[jm->n_touched++] = job;
+}
+
 static void remove_gone(struct jm *jm)
 {
-	size_t kept = 0;
+	size_t kept = 0, left = 0;
+	jm->any_gone = false;
+	for (size_t i = 0; i < jm->n_touched; i++)
+		if (!jm->touched[i]->gone)
+			jm->touched[left++] = jm->touched[i];
+	jm->n_touched = left;
 	for (size_t i = 0; i < jm->n_jobs; i++) {
 		if (jm->jobs[i]->gone)
 			job_destroy(jm->jobs[i]);
@@ -149,6 +182,9 @@ static struct job_env env_of(struct jm *jm, struct jm_effects *fx)
 		.epoch = jm->epoch,
 		.leading = leads(jm),
 		.may_place = quarantine_all_opened(&jm->quarantine),
+		.placements = &jm->placements_left,
+		.free_slots = &jm->free_slots,
+		.whereabouts = &jm->whereabouts,
 		.cluster_id = jm->cluster_id,
 		.instance = jm->config.instance,
 		.reconcile_grace_ms = jm->config.reconcile_grace_ms,
@@ -161,6 +197,28 @@ static struct job_env env_of(struct jm *jm, struct jm_effects *fx)
 		.stopped = jm->stopped,
 		.fx = fx,
 	};
+}
+
+/* ---- slots ---- */
+
+/* Free slots there that may be given away. */
+static uint64_t offer_of(const struct jm *jm, const struct taskmanager *tm)
+{
+	bool usable = tm->slots > tm->used && tms_unusable(tm, jm->cluster_id)[0] == '\0';
+	return usable ? tm->slots - tm->used : 0;
+}
+
+/* Around whatever changes one TaskManager, so that not all of them have to be counted anew. */
+static void withdraw_offer(struct jm *jm, const struct taskmanager *tm)
+{
+	uint64_t offer = offer_of(jm, tm);
+	jm->free_slots -= offer < jm->free_slots ? offer : jm->free_slots;
+}
+
+static void make_offer(struct jm *jm, const struct taskmanager *tm)
+{
+	jm->free_slots += offer_of(jm, tm);
+	jm->more_slots = true;
 }
 
 /* What runs there of jobs that are not opened (quarantined, unreadable, unknown to the store) may
@@ -182,6 +240,42 @@ static void recount(struct jm *jm)
 	}
 	for (size_t i = 0; i < jm->n_jobs; i++)
 		job_count_slots(jm->jobs[i]);
+	jm->free_slots = 0;
+	for (size_t i = 0; i < jm->tms.n; i++)
+		jm->free_slots += offer_of(jm, jm->tms.at[i]);
+	jm->dirty = false;
+	jm->more_slots = true;
+}
+
+static uint64_t tm_wake_ms(const struct jm *jm, const struct taskmanager *tm)
+{
+	bool judges = leads(jm);
+	if (tm->state == TM_AWAY)
+		return judges ? tm->gone_ms + jm->config.reconnect_ms : UINT64_MAX;
+	uint64_t silent = judges ? tm->heard_ms + jm->config.heartbeat_timeout_ms : UINT64_MAX;
+	return tm->beat_ms < silent ? tm->beat_ms : silent;
+}
+
+static void note_tm(struct jm *jm, const struct taskmanager *tm)
+{
+	uint64_t at = tm_wake_ms(jm, tm);
+	if (at < jm->tms_wake_ms)
+		jm->tms_wake_ms = at;
+}
+
+/* The next beat of a TaskManager: those of many fall together, so that one step sends them. */
+static uint64_t next_beat_ms(const struct jm *jm)
+{
+	uint64_t at = jm->now_ms + jm->config.beat_ms;
+	return at - at % JM_BEATS_ROUND_MS;
+}
+
+/* The same of one TaskManager, by the jobs that it concerns. */
+static void recount_tm(struct taskmanager *tm, struct job *const *jobs, size_t n)
+{
+	tm->used = tm->foreign;
+	for (size_t i = 0; i < n; i++)
+		tm->used += job_slots_at(jobs[i], tm);
 }
 
 static uint64_t read_keys(struct jm *jm, const char *prefix, struct jm_effects *fx)
@@ -244,6 +338,7 @@ static void meet(struct jm *jm, struct job *job, const struct job_env *env)
 		else
 			job_tm_registered(job, env, tm, &none);
 	}
+	jm->dirty = true;
 }
 
 /* Open the jobs that may be opened now; true: there were some. */
@@ -252,17 +347,21 @@ static bool open_jobs(struct jm *jm, struct jm_effects *fx)
 	struct quarantine *q = &jm->quarantine;
 	struct quarantine_doc next;
 	bool any = false;
+	size_t bytes = 0;
 	if (!leads(jm))
 		return false;
 	quarantine_run(q, jm->now_ms, jm->wall_ms, jm->config.instance, &jm->next_token, fx);
 	struct job_env env = env_of(jm, fx);
-	while (quarantine_next(q, jm->now_ms, &next)) {
+	while (bytes < JM_OPENED_BYTES && quarantine_next(q, jm->now_ms, &next)) {
+		bytes += next.len + 1;
 		struct job *job = load_hot(jm, &env, &next);
 		if (job && q->mode != QUARANTINE_CALM)
 			effects_trace(fx, LOG_LEVEL_INFO, "job=%s opened: %u marks", next.job.hex,
 				      quarantine_count(q, &next.job));
 		if (job)
 			meet(jm, job, &env);
+		if (job)
+			touch(jm, job);
 		struct jm_effect *moment = effects_add(fx, JM_MOMENT);
 		snprintf(moment->key, sizeof(moment->key), "leader-open-%s", next.job.hex);
 		free(next.key);
@@ -362,6 +461,7 @@ static void change_role(struct jm *jm, enum jm_role_view to, struct jm_effects *
 	for (size_t i = 0; to == JM_IS_LEADING && i < jm->tms.n; i++)
 		jm->tms.at[i]->heard_ms = jm->tms.at[i]->gone_ms = jm->now_ms;
 	jm->role = to;
+	jm->tms_wake_ms = 0;
 	effects_trace(fx, LOG_LEVEL_WARN, "%s with epoch %" PRIu64,
 		      to == JM_IS_LEADING ? "goes on leading" : "suspended: decides nothing",
 		      jm->epoch.v);
@@ -380,25 +480,59 @@ static void close_stream(struct jm *jm, struct taskmanager *tm, const char *why,
 	close->registration = tm->registration;
 }
 
+/* The jobs that have, had or will have something on a TaskManager; each maybe more than once. */
+struct concerned {
+	size_t n, capacity;
+	struct job **jobs; /* owns the places */
+};
+
+static void add_concerned(struct jm *jm, struct concerned *c, const struct job_id *id)
+{
+	struct job *job = jm_find(jm, id);
+	for (size_t i = 0; i < c->n; i++)
+		if (c->jobs[i] == job)
+			return;
+	if (!job)
+		return;
+	if (c->n == c->capacity) {
+		c->capacity = c->capacity ? 2 * c->capacity : 16;
+		c->jobs = mem_resize(c->jobs, c->capacity, sizeof(struct job *));
+	}
+	c->jobs[c->n++] = job;
+}
+
+static void concern(struct jm *jm, struct concerned *c, const struct taskmanager *tm)
+{
+	size_t n = 0;
+	const struct job_id *placed = whereabouts_jobs(&jm->whereabouts, tm->id, &n);
+	for (size_t i = 0; i < n; i++)
+		add_concerned(jm, c, &placed[i]);
+	for (unsigned i = 0; i < tm->n_items; i++)
+		add_concerned(jm, c, &tm->items[i].job);
+}
+
 static void lose_tm(struct jm *jm, struct taskmanager *tm, const char *why, struct jm_effects *fx)
 {
 	effects_trace(fx, LOG_LEVEL_WARN, "tm=%s lost: it %s", tm->id, why);
 	jm->counts.tms_lost++;
 	struct job_env env = env_of(jm, fx);
-	for (size_t i = 0; i < jm->n_jobs; i++)
-		job_tm_lost(jm->jobs[i], &env, tm, why);
+	struct concerned c = {0};
+	concern(jm, &c, tm);
+	for (size_t i = 0; i < c.n; i++) {
+		job_tm_lost(c.jobs[i], &env, tm, why);
+		touch(jm, c.jobs[i]);
+	}
+	free(c.jobs);
+	withdraw_offer(jm, tm);
 	tms_remove(&jm->tms, tm);
 }
 
 /* The process behind this id was restarted: what was AWAY will not come back. */
 static void lose_older(struct jm *jm, const struct control_registration *r, struct jm_effects *fx)
 {
-	for (size_t i = jm->tms.n; i-- > 0;) {
-		struct taskmanager *tm = jm->tms.at[i];
-		if (tm->state == TM_AWAY && strcmp(tm->id, r->id) == 0 &&
-		    strcmp(tm->instance, r->instance) != 0)
-			lose_tm(jm, tm, "was restarted", fx);
-	}
+	struct taskmanager *tm;
+	while (jm->tms.n_away && (tm = tms_older(&jm->tms, r->id, r->instance)) != NULL)
+		lose_tm(jm, tm, "was restarted", fx);
 }
 
 static void welcome(struct jm *jm, struct taskmanager *tm, struct jm_effects *fx)
@@ -420,33 +554,51 @@ static void refuse_stream(const struct jm_event *ev, const char *why, struct jm_
 	effects_add(fx, JM_CLOSE_STREAM)->stream = ev->token;
 }
 
-static bool register_tm(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
+/* Jobs of which it has, had or should have something are told, in any order. */
+static void tell_jobs(struct jm *jm, struct concerned *c, struct taskmanager *tm,
+		      const struct control_registration *r, struct jm_effects *fx)
+{
+	struct job_env env = env_of(jm, fx);
+	concern(jm, c, tm);
+	for (size_t i = 0; i < c->n; i++) {
+		job_tm_registered(c->jobs[i], &env, tm, r);
+		touch(jm, c->jobs[i]);
+	}
+	recount_tm(tm, c->jobs, c->n);
+	free(c->jobs);
+	make_offer(jm, tm);
+}
+
+static void register_tm(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 {
 	const struct control_registration *r = ev->registration;
+	struct concerned concerned = {0};
 	if (jm->role == JM_IS_FOLLOWING || r->highest.v > jm->epoch.v) {
 		refuse_stream(ev, "this JobManager does not lead, or not any more", fx);
-		return false;
+		return;
 	}
 	struct taskmanager *known = tms_find(&jm->tms, r->id, r->instance);
+	if (known)
+		concern(jm, &concerned, known); /* what it had */
+	if (known)
+		withdraw_offer(jm, known);
 	if (known && known->state == TM_CONNECTED)
 		close_stream(jm, known, "it registered again", fx);
 	lose_older(jm, r, fx);
 	struct taskmanager *tm = tms_register(&jm->tms, r, ev->token, jm->now_ms);
 	if (!tm) {
 		refuse_stream(ev, "too many TaskManagers", fx);
-		return false;
+		return;
 	}
-	tm->beat_ms = jm->now_ms + jm->config.beat_ms;
+	tm->beat_ms = next_beat_ms(jm);
+	note_tm(jm, tm);
 	tm->forgiven = quarantine_forgives(&jm->quarantine, jm->wall_ms);
 	const char *unusable = tms_unusable(tm, jm->cluster_id);
 	effects_trace(fx, LOG_LEVEL_INFO, "tm=%s registered: %" PRIu32 " slots, %u attempts%s%s",
 		      tm->id, tm->slots, r->n_items, unusable[0] ? "; not used: " : "", unusable);
 	welcome(jm, tm, fx);
 	count_foreign(jm, tm);
-	struct job_env env = env_of(jm, fx);
-	for (size_t i = 0; i < jm->n_jobs; i++)
-		job_tm_registered(jm->jobs[i], &env, tm, r);
-	return true;
+	tell_jobs(jm, &concerned, tm, r, fx);
 }
 
 static void gone(struct jm *jm, uint64_t stream, struct jm_effects *fx)
@@ -456,7 +608,9 @@ static void gone(struct jm *jm, uint64_t stream, struct jm_effects *fx)
 		return;
 	effects_trace(fx, LOG_LEVEL_INFO, "tm=%s command stream ended: %" PRIu64 " ms to come back",
 		      tm->id, jm->config.reconnect_ms);
-	tms_away(tm, jm->now_ms);
+	withdraw_offer(jm, tm);
+	tms_away(&jm->tms, tm, jm->now_ms);
+	note_tm(jm, tm);
 	if (tm->doubted)
 		return;
 	struct jm_effect *probe = effects_add(fx, JM_PROBE);
@@ -466,14 +620,13 @@ static void gone(struct jm *jm, uint64_t stream, struct jm_effects *fx)
 
 /* Its kernel refuses connections to its data port: the process is gone. If that is a mistake
  * (a firewall that answers for it), it registers again, and is then not probed any more. */
-static bool dead(struct jm *jm, uint64_t stream, struct jm_effects *fx)
+static void dead(struct jm *jm, uint64_t stream, struct jm_effects *fx)
 {
 	struct taskmanager *tm = tms_away_from(&jm->tms, stream);
 	if (!tm || jm->role != JM_IS_LEADING)
-		return false;
+		return;
 	tms_bury(&jm->tms, tm);
 	lose_tm(jm, tm, "is dead: its data port refuses connections", fx);
-	return true;
 }
 
 /* The registration cannot be trusted any more: a new one brings the truth. */
@@ -482,7 +635,9 @@ static void end_registration(struct jm *jm, struct taskmanager *tm, const char *
 {
 	effects_trace(fx, LOG_LEVEL_WARN, "tm=%s %s -> it has to register again", tm->id, why);
 	close_stream(jm, tm, why, fx);
-	tms_away(tm, jm->now_ms);
+	withdraw_offer(jm, tm);
+	tms_away(&jm->tms, tm, jm->now_ms);
+	note_tm(jm, tm);
 }
 
 static uint64_t count_of(const json_t *stats, const char *name)
@@ -539,8 +694,11 @@ static bool take_report(struct jm *jm, struct taskmanager *tm, const struct cont
 	}
 	tms_note_report(tm, m);
 	if (tm->foreign && (m->kind == CONTROL_REPORT_ENDED || m->kind == CONTROL_REPORT_FAILED)) {
+		withdraw_offer(jm, tm);
+		tm->used -= tm->foreign;
 		count_foreign(jm, tm);
-		jm->dirty = true;
+		tm->used += tm->foreign;
+		make_offer(jm, tm);
 	}
 	if (m->kind == CONTROL_REPORT_RUNNING)
 		count_restore(&jm->counts, m->stats);
@@ -548,7 +706,7 @@ static bool take_report(struct jm *jm, struct taskmanager *tm, const struct cont
 	struct job *job = jm_find(jm, &m->job);
 	if (job) {
 		job_report(job, &env, tm, m);
-		job->touched = true;
+		touch(jm, job);
 	}
 	return true;
 }
@@ -592,7 +750,7 @@ static void beat(struct jm *jm, struct taskmanager *tm, struct jm_effects *fx)
 {
 	if (jm->now_ms < tm->beat_ms)
 		return;
-	tm->beat_ms = jm->now_ms + jm->config.beat_ms;
+	tm->beat_ms = next_beat_ms(jm);
 	struct control_command_msg m = {.kind = CONTROL_BEAT};
 	if (jm->role == JM_IS_SUSPENDED)
 		snprintf(m.text, sizeof(m.text), "suspended");
@@ -601,25 +759,26 @@ static void beat(struct jm *jm, struct taskmanager *tm, struct jm_effects *fx)
 		say_unknown(jm, tm, fx);
 }
 
-static bool watch_tms(struct jm *jm, struct jm_effects *fx)
+static void watch_tms(struct jm *jm, struct jm_effects *fx)
 {
-	bool lost = false;
 	bool judges = leads(jm);
+	if (jm->now_ms < jm->tms_wake_ms)
+		return;
 	for (size_t i = jm->tms.n; i-- > 0;) {
 		struct taskmanager *tm = jm->tms.at[i];
 		if (judges && tm->state == TM_CONNECTED &&
 		    jm->now_ms - tm->heard_ms >= jm->config.heartbeat_timeout_ms) {
 			close_stream(jm, tm, "nothing was heard for the heartbeat timeout", fx);
 			lose_tm(jm, tm, "was silent for the heartbeat timeout", fx);
-			lost = true;
 		} else if (judges && tm->state == TM_AWAY &&
 			   jm->now_ms - tm->gone_ms >= jm->config.reconnect_ms) {
 			lose_tm(jm, tm, "went away and did not come back", fx);
-			lost = true;
 		} else if (tm->state == TM_CONNECTED)
 			beat(jm, tm, fx);
 	}
-	return lost;
+	jm->tms_wake_ms = UINT64_MAX;
+	for (size_t i = 0; i < jm->tms.n; i++)
+		note_tm(jm, jm->tms.at[i]);
 }
 
 /* This process was paused: its own silence is not held against others. */
@@ -682,7 +841,7 @@ static void submit(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 		return;
 	}
 	struct job *job = job_create(&env, &ev->job, spec);
-	job->touched = true;
+	touch(jm, job);
 	job_submitted_again(job, &env, ev->token, ev->spec);
 	add_job(jm, job);
 }
@@ -703,7 +862,7 @@ static void cancel(struct jm *jm, const struct jm_event *ev, struct jm_effects *
 			      ev->job.hex, sure ? "not found" : "is not known yet");
 	} else {
 		job_cancel(job, &env, ev->token);
-		job->touched = true;
+		touch(jm, job);
 	}
 }
 
@@ -771,8 +930,7 @@ static void decided(struct jm *jm, const struct jm_event *ev, struct jm_effects 
 	struct job *job = jm_find(jm, &ev->job);
 	if (job && job->deciding && job->deciding == ev->token) {
 		job_decided(job, &env, ev->code, ev->text, ev->revision);
-		job->touched = true;
-		jm->dirty = true;
+		touch(jm, job);
 	} else if (quarantine_decided(&jm->quarantine, ev->token, ev->code, ev->text, ev->revision,
 				      jm->now_ms)) {
 		accepted(jm, ev, fx);
@@ -821,7 +979,7 @@ static void load_done(struct jm *jm, const struct job_env *env, const struct jm_
 	for (size_t i = 0; i < jm->tms.n; i++)
 		if (jm->tms.at[i]->state == TM_CONNECTED)
 			job_leftovers(job, env, jm->tms.at[i]);
-	job->touched = true;
+	touch(jm, job);
 }
 
 static void done_read(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
@@ -893,12 +1051,12 @@ static void read_done(struct jm *jm, const struct jm_event *ev, struct jm_effect
 	} else if (job && job->reading && job->reading == ev->token && job_terminal(job)) {
 		enum errc code = ev->code == ERR_OK && !ev->n_docs ? ERR_NOTFOUND : ev->code;
 		job_resolve_read(job, &env, code, ev->n_docs ? ev->docs[0].revision : 0);
-		job->touched = true;
+		touch(jm, job);
 	} else if (job && job->reading && job->reading == ev->token) {
 		const struct jm_doc *doc = ev->n_docs ? &ev->docs[0] : NULL;
 		enum errc code = ev->code == ERR_OK && !doc ? ERR_NOTFOUND : ev->code;
 		job_spec_read(job, &env, code, ev->text, doc ? doc->value : "", doc ? doc->len : 0);
-		job->touched = true;
+		touch(jm, job);
 	} else if (!cleanup_read_done(&jm->cleanup, ev->token, ev->code, ev->docs, ev->n_docs,
 				      jm->now_ms))
 		effects_trace(fx, LOG_LEVEL_DEBUG, "read %" PRIu64 " is not awaited -> ignored",
@@ -910,7 +1068,7 @@ static void blob_done(struct jm *jm, const struct jm_event *ev, struct jm_effect
 	struct job *job = jm_find(jm, &ev->job);
 	if (job && ev->token &&
 	    ckpt_blob_done(&job->ckpt, ev->token, ev->code, ev->text, jm->now_ms))
-		job->touched = true;
+		touch(jm, job);
 	else if (!cleanup_blob_done(&jm->cleanup, ev->token, ev->code, jm->now_ms))
 		effects_trace(fx, LOG_LEVEL_DEBUG,
 			      "storage's answer %" PRIu64 " is not awaited -> ignored", ev->token);
@@ -937,12 +1095,14 @@ static bool take_event(struct jm *jm, const struct jm_event *ev, struct jm_effec
 		follow(jm, fx);
 		return false;
 	case JM_TM_REGISTER:
-		return register_tm(jm, ev, fx);
+		register_tm(jm, ev, fx);
+		return false;
 	case JM_TM_GONE:
 		gone(jm, ev->token, fx);
 		return false;
 	case JM_TM_DEAD:
-		return dead(jm, ev->token, fx);
+		dead(jm, ev->token, fx);
+		return false;
 	case JM_TM_REPORTS:
 		take_reports(jm, ev, fx);
 		return false;
@@ -999,24 +1159,77 @@ static void evict_ended(struct jm *jm)
 	}
 }
 
+static void advance(struct jm *jm, struct job *job, const struct job_env *env)
+{
+	job_advance(job, env);
+	jm->any_gone |= job->gone;
+	jm->dirty |= job->slots_changed;
+	job->slots_changed = false;
+	job->wake_ms = job_wake_ms(job, jm->config.commit_timeout_ms);
+	if (job->wake_ms < jm->jobs_wake_ms)
+		jm->jobs_wake_ms = job->wake_ms;
+	assert(job_holds(job));
+}
+
+static void advance_touched(struct jm *jm, const struct job_env *env)
+{
+	for (size_t i = 0; i < jm->n_touched; i++) {
+		jm->touched[i]->touched = false;
+		advance(jm, jm->touched[i], env);
+	}
+	jm->n_touched = 0;
+}
+
+/* Those that wait for slots, as far as there are enough. True: not all of them had their turn. */
+static bool advance_waiting(struct jm *jm, const struct job_env *env)
+{
+	for (size_t i = 0; i < jm->n_jobs; i++) {
+		struct job *job = jm->jobs[i];
+		if (!job_waits_for_slots(job) || !job_may_be_placed(job, jm->free_slots) ||
+		    job->deciding)
+			continue;
+		if (!jm->placements_left)
+			return true;
+		advance(jm, job, env);
+	}
+	return false;
+}
+
+/* All whose time has come, or simply all. Of very many that are due together (checkpoints, after a
+ * takeover) the rest follow in the next step. */
+static void advance_due(struct jm *jm, bool all, const struct job_env *env)
+{
+	unsigned n = 0;
+	jm->jobs_wake_ms = UINT64_MAX;
+	for (size_t i = 0; i < jm->n_jobs; i++) {
+		struct job *job = jm->jobs[i];
+		bool due = job->wake_ms <= jm->now_ms && n < JM_DUE;
+		n += due;
+		if (all || due)
+			advance(jm, job, env);
+		else if (job->wake_ms < jm->jobs_wake_ms)
+			jm->jobs_wake_ms = job->wake_ms;
+	}
+}
+
 static void advance_jobs(struct jm *jm, bool all, struct jm_effects *fx)
 {
 	struct job_env env = env_of(jm, fx);
+	jm->placements_left = JM_PLACEMENTS;
 	if (all || jm->dirty)
 		recount(jm);
-	for (size_t i = 0; i < jm->n_jobs; i++) {
-		struct job *job = jm->jobs[i];
-		bool due = job_wake_ms(job, jm->config.commit_timeout_ms) <= jm->now_ms;
-		if (!all && !job->touched && !due && !(jm->dirty && job_waits_for_slots(job)))
-			continue;
-		job->touched = false;
-		job_advance(job, &env);
-		assert(job_holds(job));
-	}
-	if (jm->dirty || all)
+	advance_touched(jm, &env);
+	if (all || jm->now_ms >= jm->jobs_wake_ms)
+		advance_due(jm, all, &env);
+	if (jm->dirty)
+		recount(jm);
+	bool again = jm->more_slots || jm->unfinished || !jm->placements_left;
+	jm->more_slots = false;
+	jm->unfinished = again && leads(jm) && advance_waiting(jm, &env);
+	if (again)
 		evict_ended(jm);
-	jm->dirty = false;
-	remove_gone(jm);
+	if (jm->any_gone)
+		remove_gone(jm);
 }
 
 /* The job that was opened last behind a mark: does it live? One that cannot be read is left alone,
@@ -1074,8 +1287,8 @@ void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 	if (jm->role == JM_IS_FOLLOWING)
 		return;
 	if (ev->kind == JM_TIME || ev->kind == JM_LEADING)
-		all |= watch_tms(jm, fx);
-	all |= open_jobs(jm, fx);
+		watch_tms(jm, fx);
+	all |= open_jobs(jm, fx) && quarantine_all_opened(&jm->quarantine);
 	reread(jm, fx);
 	advance_jobs(jm, all, fx);
 	if (leads(jm))
@@ -1086,27 +1299,13 @@ void jm_step(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 	assert(tms_holds(&jm->tms));
 }
 
-static uint64_t tm_wake_ms(const struct jm *jm, const struct taskmanager *tm)
-{
-	bool judges = leads(jm);
-	if (tm->state == TM_AWAY)
-		return judges ? tm->gone_ms + jm->config.reconnect_ms : UINT64_MAX;
-	uint64_t silent = judges ? tm->heard_ms + jm->config.heartbeat_timeout_ms : UINT64_MAX;
-	return tm->beat_ms < silent ? tm->beat_ms : silent;
-}
-
 uint64_t jm_wake_ms(const struct jm *jm)
 {
-	uint64_t wake = UINT64_MAX;
-	for (size_t i = 0; i < jm->tms.n; i++) {
-		uint64_t at = tm_wake_ms(jm, jm->tms.at[i]);
-		wake = at < wake ? at : wake;
-	}
+	uint64_t wake = jm->tms.n ? jm->tms_wake_ms : UINT64_MAX;
+	if (jm->unfinished)
+		return jm->now_ms + 1;
 	if (leads(jm)) {
-		for (size_t i = 0; i < jm->n_jobs; i++) {
-			uint64_t at = job_wake_ms(jm->jobs[i], jm->config.commit_timeout_ms);
-			wake = at < wake ? at : wake;
-		}
+		wake = jm->jobs_wake_ms < wake ? jm->jobs_wake_ms : wake;
 		uint64_t at = cleanup_wake_ms(&jm->cleanup);
 		wake = at < wake ? at : wake;
 		at = quarantine_wake_ms(&jm->quarantine, jm->now_ms, jm->wall_ms);

@@ -13,8 +13,12 @@
 #include "jobmanager/tms.h"
 
 enum {
-	JM_ENDED_SHOWN = 500, /* terminal jobs in memory; older ones are in the store only */
-	JM_TOMBSTONE_DAYS = 7 /* and then their tombstones are deleted */
+	JM_DUE = 64,                 /* jobs whose time has come, in one step */
+	JM_PLACEMENTS = 4,           /* in one step */
+	JM_OPENED_BYTES = 256 << 10, /* of documents, in one step */
+	JM_BEATS_ROUND_MS = 50,      /* beats are due together, at its multiples */
+	JM_ENDED_SHOWN = 500,        /* terminal jobs in memory; older ones are in the store only */
+	JM_TOMBSTONE_DAYS = 7        /* and then their tombstones are deleted */
 };
 
 struct jm {
@@ -36,7 +40,17 @@ struct jm {
 	size_t n_jobs, jobs_capacity;
 	struct job_id *unreadable; /* documents of another format: left alone; owns */
 	size_t n_unreadable;
-	bool dirty;                         /* slots in use may have changed */
+	struct job **touched; /* owns the places: an event concerned them */
+	size_t n_touched, touched_capacity;
+	uint64_t jobs_wake_ms; /* nothing is due in any job before; may be too early */
+	uint64_t tms_wake_ms;  /* likewise of the TaskManagers */
+	uint64_t free_slots;   /* of the TaskManagers that may be used */
+	bool any_gone;
+	unsigned placements_left; /* in this step */
+	bool unfinished;          /* a step left something for the next one, at once */
+	struct whereabouts whereabouts;
+	bool dirty;                         /* slots in use have to be counted anew */
+	bool more_slots;                    /* there may be more free slots than before */
 	bool done_loaded;                   /* tombstones of earlier leaders are here */
 	bool cleanup_missing;               /* their cleanup entries are not */
 	uint64_t done_token, cleanup_token; /* reads in flight; 0: none */

@@ -232,6 +232,14 @@ void parts_from_doc(struct job *job, unsigned r)
 		region->parts[d->owner[s]].n_slots++;
 }
 
+static void note_whereabouts(const struct job *job, const struct job_env *env)
+{
+	for (unsigned r = 0; r < job->doc.n_regions; r++)
+		for (unsigned i = 0; i < job->doc.regions[r].n_tms; i++)
+			whereabouts_add(env->whereabouts, job->doc.regions[r].tms[i].id,
+					&job->doc.job);
+}
+
 static uint64_t back_off_end(const struct doc_region *d, const struct job_env *env)
 {
 	int64_t left = d->not_before_wall_ms - env->wall_ms;
@@ -304,6 +312,7 @@ struct job *job_load(const struct job_env *env, struct doc *doc, uint64_t revisi
 	job->regions = mem_array(job->doc.n_regions, sizeof(job->regions[0]));
 	ckpt_init(&job->ckpt, env->now_ms);
 	job->ckpt.counts = env->counts;
+	note_whereabouts(job, env);
 	if (doc_terminal(job->doc.status)) {
 		struct spec *spec = NULL;
 		if (job->doc.spec && spec_parse(job->doc.spec, &spec, NULL) == ERR_OK)
@@ -873,6 +882,7 @@ static void renew_region(struct job *job, const struct job_env *env, const struc
 		region->failed = region->corrupt = region->ran = false;
 		region->not_before_ms = back_off_end(&job->doc.regions[r], env);
 	}
+	job->slots_changed |= again;
 	if (again || placed) {
 		free(region->parts);
 		region->parts = placed ? region->next : NULL;
@@ -938,6 +948,7 @@ static void recorded(struct job *job, const struct job_env *env, uint64_t revisi
 	count_recorded(job, &before, env->counts);
 	if (job->doc.desired != before.desired)
 		job->ending_since_ms = env->now_ms;
+	job->slots_changed |= job_terminal(job);
 	if (doc_terminal(before.status))
 		TRACE(job, env, LOG_LEVEL_INFO, "%s: what it had left in doubt is committed",
 		      sm_name(&job->sm));
@@ -979,6 +990,12 @@ void job_met(struct job *job, const struct job_env *env, enum errc code,
 
 static void refused(struct job *job, const struct job_env *env, enum errc code, const char *text)
 {
+	job->slots_changed = true; /* those of its draft are free again */
+	for (unsigned r = 0; r < job->doc.n_regions; r++) {
+		free(job->regions[r].next);
+		job->regions[r].next = NULL;
+		job->regions[r].n_next = 0;
+	}
 	doc_fini(&job->draft);
 	if (sm_state(&job->sm) == JOB_CREATING) {
 		creation_refused(job, env, code, text);
@@ -1234,6 +1251,21 @@ void job_count_slots(const struct job *job)
 		}
 }
 
+uint32_t job_slots_at(const struct job *job, const struct taskmanager *tm)
+{
+	uint32_t most = 0;
+	for (unsigned r = 0; r < job->doc.n_regions && !job_terminal(job); r++) {
+		const struct job_region *region = &job->regions[r];
+		for (unsigned i = 0; i < region->n_parts; i++)
+			if (region->parts[i].tm == tm && region->parts[i].n_slots > most)
+				most = region->parts[i].n_slots;
+		for (unsigned i = 0; i < region->n_next; i++)
+			if (region->next[i].tm == tm && region->next[i].n_slots > most)
+				most = region->next[i].n_slots;
+	}
+	return most;
+}
+
 bool job_waits_for_slots(const struct job *job)
 {
 	if (job_terminal(job) || job->grace_until_ms || job->frozen || job->doc.desired != DOC_RUN)
@@ -1241,6 +1273,21 @@ bool job_waits_for_slots(const struct job *job)
 	for (unsigned r = 0; r < job->doc.n_regions; r++)
 		if (job->regions[r].n_parts == 0)
 			return sm_state(&job->sm) != JOB_CREATING;
+	return false;
+}
+
+bool job_may_be_placed(const struct job *job, uint64_t free_slots)
+{
+	uint64_t own = 0; /* regions share slots */
+	for (unsigned r = 0; r < job->doc.n_regions; r++) {
+		own += job->doc.regions[r].n_slots;
+		for (unsigned i = 0; i < job->regions[r].n_next; i++)
+			own += job->regions[r].next[i].n_slots;
+	}
+	for (unsigned r = 0; r < job->doc.n_regions; r++)
+		if (!job->graph || (job->regions[r].n_parts == 0 &&
+				    graph_region_slots(job->graph, r) <= free_slots + own))
+			return true;
 	return false;
 }
 

@@ -56,6 +56,7 @@
 #include "jobmanager/effects.h"
 #include "jobmanager/flow.h"
 #include "jobmanager/tms.h"
+#include "jobmanager/whereabouts.h"
 
 enum job_state {
 	JOB_CREATING,    /* the transaction that creates it is in flight */
@@ -165,6 +166,8 @@ struct job {
 	struct flow flow;        /* what went through its vertices */
 	unsigned n_leftovers;
 	struct job_leftover *leftovers; /* to be cancelled; owns */
+	bool slots_changed;             /* jm: which slots it has, or has no more */
+	uint64_t wake_ms;               /* jm: of its last step */
 	bool gone;                      /* jm: remove it */
 	bool existed; /* its creation met one of this id in the store: `reading` its tombstone */
 	bool touched; /* jm: an event concerned it */
@@ -175,8 +178,12 @@ struct job_env {
 	uint64_t now_ms;
 	int64_t wall_ms;
 	struct epoch epoch;
-	bool leading;   /* may decide and command; else only facts are taken */
-	bool may_place; /* every job is opened: what slots they take is known */
+	bool leading;         /* may decide and command; else only facts are taken */
+	bool may_place;       /* every job is opened: what slots they take is known */
+	unsigned *placements; /* that may still be made in this step of the brain */
+	uint64_t
+		*free_slots; /* of all TaskManagers that may be used; goes down as they are given */
+	struct whereabouts *whereabouts;
 	const char *cluster_id;
 	const char *instance;
 	uint64_t reconcile_grace_ms, commit_timeout_ms, cleanup_delay_ms;
@@ -230,7 +237,11 @@ uint64_t job_wake_ms(const struct job *job, uint64_t commit_timeout_ms);
 void job_leftovers(struct job *job, const struct job_env *env, struct taskmanager *tm);
 /* Add this job's slots to tm->used of every registered TaskManager. */
 void job_count_slots(const struct job *job);
+/* Those on one TaskManager. */
+uint32_t job_slots_at(const struct job *job, const struct taskmanager *tm);
 bool job_waits_for_slots(const struct job *job);
+/* Could one of its regions be placed, with so many free slots? No, if not. */
+bool job_may_be_placed(const struct job *job, uint64_t free_slots);
 bool job_holds(const struct job *job);
 bool job_terminal(const struct job *job);
 const char *job_status_name(const struct job *job); /* Flink's JobStatus */

@@ -233,8 +233,12 @@ static void take_placement(struct job *job, const struct job_env *env, struct do
 		if (++part->n_slots > part->tm->of_job) {
 			part->tm->of_job++;
 			part->tm->used++;
+			if (*env->free_slots)
+				(*env->free_slots)--;
 		}
 	}
+	for (uint32_t i = 0; i < region->n_next; i++)
+		whereabouts_add(env->whereabouts, list[i].id, &job->doc.job);
 	doc_place(draft, r, list, region->n_next, owner, n_slots);
 	free(index_of);
 }
@@ -275,6 +279,14 @@ static uint16_t *former_owners(const struct job_region *region, const struct tms
 	return former;
 }
 
+static void say_waiting(struct job *job, const struct job_env *env, uint32_t n_slots,
+			uint64_t free_slots)
+{
+	snprintf(job->trouble, sizeof(job->trouble),
+		 "waits for slots: %" PRIu32 " needed, %" PRIu64 " free on %zu TaskManagers",
+		 n_slots, free_slots, env->tms->n);
+}
+
 static bool place_region(struct job *job, const struct job_env *env, struct doc *draft, unsigned r)
 {
 	uint32_t n_slots = graph_region_slots(job->graph, r), n_tms = (uint32_t)env->tms->n;
@@ -296,10 +308,7 @@ static bool place_region(struct job *job, const struct job_env *env, struct doc 
 		job->trouble[0] = '\0';
 	} else {
 		free(owner);
-		snprintf(job->trouble, sizeof(job->trouble),
-			 "waits for slots: %" PRIu32 " needed, %" PRIu64 " free on %" PRIu32
-			 " TaskManagers",
-			 n_slots, free_slots, n_tms);
+		say_waiting(job, env, n_slots, free_slots);
 	}
 	free(offers);
 	return placed;
@@ -325,14 +334,24 @@ static void slot_timeout(struct job *job, unsigned r, const struct job_env *env)
 
 static bool draft_placements(struct job *job, const struct job_env *env, struct doc *draft)
 {
-	bool changed = false;
-	count_own(job, env->tms);
+	bool changed = false, counted = false;
 	for (unsigned r = 0; r < draft->n_regions; r++) {
 		struct job_region *region = &job->regions[r];
 		const struct doc_region *d = &draft->regions[r];
 		bool fresh = d->attempt.v == job->doc.regions[r].attempt.v;
 		if (d->n_slots || !fresh || env->now_ms < region->not_before_ms || !env->may_place)
 			continue;
+		if (!job_may_be_placed(job, *env->free_slots)) {
+			say_waiting(job, env, graph_region_slots(job->graph, r), *env->free_slots);
+			slot_timeout(job, r, env);
+			continue;
+		}
+		if (*env->placements == 0)
+			continue; /* in the next step */
+		(*env->placements)--;
+		if (!counted)
+			count_own(job, env->tms);
+		counted = true;
 		if (place_region(job, env, draft, r))
 			changed = true;
 		else

@@ -4,16 +4,90 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/limits.h"
 #include "base/mem.h"
 
-enum { TMS_ITEMS_MAX = 4 * LIMIT_TASKMANAGER_JOBS, TMS_RECENT = 4096 };
+enum { TMS_ITEMS_MAX = 4 * LIMIT_TASKMANAGER_JOBS };
+
+/* ---- tables ---- */
+
+static uint64_t hash_number(uint64_t number)
+{
+	return XXH3_64bits(&number, sizeof(number));
+}
+
+static uint64_t hash_id(const char *id)
+{
+	return XXH3_64bits(id, strlen(id));
+}
+
+static uint64_t hash_of(const struct taskmanager *tm, enum tms_key key)
+{
+	return key == TMS_BY_ID       ? hash_id(tm->id)
+	       : key == TMS_BY_STREAM ? hash_number(tm->stream)
+				      : hash_number(tm->registration);
+}
+
+static void table_put(struct tms_table *t, struct taskmanager *tm, uint64_t hash)
+{
+	size_t i = hash & (t->capacity - 1);
+	while (t->at[i])
+		i = (i + 1) & (t->capacity - 1);
+	t->at[i] = tm;
+	t->n++;
+}
+
+static void table_add(struct tms *tms, enum tms_key key, struct taskmanager *tm)
+{
+	struct tms_table *t = &tms->by[key];
+	if (2 * (t->n + 1) > t->capacity) {
+		struct tms_table old = *t;
+		*t = (struct tms_table){.capacity = old.capacity ? 2 * old.capacity : 64};
+		t->at = mem_array(t->capacity, sizeof(struct taskmanager *));
+		for (size_t i = 0; i < old.capacity; i++)
+			if (old.at[i])
+				table_put(t, old.at[i], hash_of(old.at[i], key));
+		free(old.at);
+	}
+	table_put(t, tm, hash_of(tm, key));
+}
+
+/* Those behind the gap that would not be found any more move up. */
+static void table_drop(struct tms *tms, enum tms_key key, const struct taskmanager *tm)
+{
+	struct tms_table *t = &tms->by[key];
+	size_t mask = t->capacity - 1, i = hash_of(tm, key) & mask;
+	while (t->at[i] != tm)
+		i = (i + 1) & mask;
+	t->n--;
+	t->at[i] = NULL;
+	for (size_t k = (i + 1) & mask; t->at[k]; k = (k + 1) & mask) {
+		size_t home = hash_of(t->at[k], key) & mask;
+		if (((k - home) & mask) < ((k - i) & mask))
+			continue;
+		t->at[i] = t->at[k];
+		t->at[k] = NULL;
+		i = k;
+	}
+}
+
+/* The first at or behind place *i; NULL: no more. Moves *i behind it. */
+static struct taskmanager *table_next(const struct tms_table *t, size_t *i)
+{
+	if (!t->capacity)
+		return NULL;
+	struct taskmanager *tm = t->at[*i & (t->capacity - 1)];
+	(*i)++;
+	return tm;
+}
+
+/* ---- life ---- */
 
 void tms_init(struct tms *t)
 {
 	*t = (struct tms){.next_registration = 1};
-	t->recent = mem_array(TMS_RECENT, sizeof(struct taskmanager *));
 }
 
 static void tm_destroy(struct taskmanager *tm)
@@ -28,50 +102,65 @@ void tms_fini(struct tms *t)
 	for (size_t i = 0; i < t->n; i++)
 		tm_destroy(t->at[i]);
 	free(t->at);
-	free(t->recent);
+	for (int key = 0; key < TMS_KEYS; key++)
+		free(t->by[key].at);
 	*t = (struct tms){0};
 }
 
+/* ---- finding ---- */
+
 struct taskmanager *tms_find(const struct tms *t, const char *id, const char *instance)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (strcmp(t->at[i]->id, id) == 0 && strcmp(t->at[i]->instance, instance) == 0)
-			return t->at[i];
+	size_t i = hash_id(id);
+	struct taskmanager *tm;
+	while ((tm = table_next(&t->by[TMS_BY_ID], &i)) != NULL)
+		if (strcmp(tm->id, id) == 0 && strcmp(tm->instance, instance) == 0)
+			return tm;
+	return NULL;
+}
+
+struct taskmanager *tms_older(const struct tms *t, const char *id, const char *instance)
+{
+	size_t i = hash_id(id);
+	struct taskmanager *tm;
+	while ((tm = table_next(&t->by[TMS_BY_ID], &i)) != NULL)
+		if (tm->state == TM_AWAY && strcmp(tm->id, id) == 0 &&
+		    strcmp(tm->instance, instance) != 0)
+			return tm;
+	return NULL;
+}
+
+static struct taskmanager *by_stream(const struct tms *t, uint64_t stream, enum tm_state state)
+{
+	size_t i = hash_number(stream);
+	struct taskmanager *tm;
+	while ((tm = table_next(&t->by[TMS_BY_STREAM], &i)) != NULL)
+		if (tm->state == state && tm->stream == stream)
+			return tm;
 	return NULL;
 }
 
 struct taskmanager *tms_by_stream(const struct tms *t, uint64_t stream)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (t->at[i]->state == TM_CONNECTED && t->at[i]->stream == stream)
-			return t->at[i];
-	return NULL;
+	return by_stream(t, stream, TM_CONNECTED);
 }
 
-/* Every report asks for its registration: what was found last at this place is tried first. */
-static struct taskmanager **place_of(const struct tms *t, uint64_t registration)
+struct taskmanager *tms_away_from(const struct tms *t, uint64_t stream)
 {
-	return &t->recent[registration % TMS_RECENT];
-}
-
-static void forget_place(struct tms *t, const struct taskmanager *tm)
-{
-	if (*place_of(t, tm->registration) == tm)
-		*place_of(t, tm->registration) = NULL;
+	return by_stream(t, stream, TM_AWAY);
 }
 
 struct taskmanager *tms_by_registration(const struct tms *t, uint64_t registration)
 {
-	struct taskmanager *recent = *place_of(t, registration);
-	if (recent && recent->state == TM_CONNECTED && recent->registration == registration)
-		return recent;
-	for (size_t i = 0; i < t->n; i++)
-		if (t->at[i]->state == TM_CONNECTED && t->at[i]->registration == registration) {
-			*place_of(t, registration) = t->at[i];
-			return t->at[i];
-		}
+	size_t i = hash_number(registration);
+	struct taskmanager *tm;
+	while ((tm = table_next(&t->by[TMS_BY_REGISTRATION], &i)) != NULL)
+		if (tm->state == TM_CONNECTED && tm->registration == registration)
+			return tm;
 	return NULL;
 }
+
+/* ---- the inventory ---- */
 
 static struct control_item *add_item(struct taskmanager *tm)
 {
@@ -122,7 +211,9 @@ static struct taskmanager *add_tm(struct tms *t)
 		t->capacity = t->capacity ? 2 * t->capacity : 16;
 		t->at = mem_resize(t->at, t->capacity, sizeof(struct taskmanager *));
 	}
-	return t->at[t->n++] = mem_alloc(sizeof(struct taskmanager));
+	struct taskmanager *tm = mem_alloc(sizeof(*tm));
+	tm->index = t->n;
+	return t->at[t->n++] = tm;
 }
 
 static bool is_buried(const struct tms *t, const char *instance)
@@ -137,19 +228,28 @@ struct taskmanager *tms_register(struct tms *t, const struct control_registratio
 				 uint64_t stream, uint64_t now_ms)
 {
 	struct taskmanager *tm = tms_find(t, r->id, r->instance);
+	bool known = tm != NULL;
 	if (!tm)
 		tm = add_tm(t);
 	if (!tm)
 		return NULL;
+	if (known) {
+		t->n_away -= tm->state == TM_AWAY;
+		table_drop(t, TMS_BY_REGISTRATION, tm);
+		table_drop(t, TMS_BY_STREAM, tm);
+	}
 	snprintf(tm->id, sizeof(tm->id), "%s", r->id);
 	snprintf(tm->instance, sizeof(tm->instance), "%s", r->instance);
 	snprintf(tm->data_address, sizeof(tm->data_address), "%s", r->data_address);
 	snprintf(tm->rest_host, sizeof(tm->rest_host), "%s", r->rest_host);
 	snprintf(tm->cookie, sizeof(tm->cookie), "%s", r->cookie);
-	forget_place(t, tm);
 	tm->state = TM_CONNECTED;
 	tm->registration = t->next_registration++;
 	tm->stream = stream;
+	if (!known)
+		table_add(t, TMS_BY_ID, tm);
+	table_add(t, TMS_BY_REGISTRATION, tm);
+	table_add(t, TMS_BY_STREAM, tm);
 	tm->command_seq = tm->report_seq = 0;
 	tm->heard_ms = tm->beat_ms = now_ms;
 	tm->slots = r->slots;
@@ -159,19 +259,12 @@ struct taskmanager *tms_register(struct tms *t, const struct control_registratio
 	return tm;
 }
 
-void tms_away(struct taskmanager *tm, uint64_t now_ms)
+void tms_away(struct tms *t, struct taskmanager *tm, uint64_t now_ms)
 {
 	assert(tm->state == TM_CONNECTED);
 	tm->state = TM_AWAY;
 	tm->gone_ms = now_ms;
-}
-
-struct taskmanager *tms_away_from(const struct tms *t, uint64_t stream)
-{
-	for (size_t i = 0; i < t->n; i++)
-		if (t->at[i]->state == TM_AWAY && t->at[i]->stream == stream)
-			return t->at[i];
-	return NULL;
+	t->n_away++;
 }
 
 void tms_bury(struct tms *t, const struct taskmanager *tm)
@@ -181,14 +274,13 @@ void tms_bury(struct tms *t, const struct taskmanager *tm)
 
 void tms_remove(struct tms *t, struct taskmanager *tm)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (t->at[i] == tm) {
-			forget_place(t, tm);
-			t->at[i] = t->at[--t->n];
-			tm_destroy(tm);
-			return;
-		}
-	assert(false && "a TaskManager of the registry");
+	assert(t->at[tm->index] == tm);
+	for (int key = 0; key < TMS_KEYS; key++)
+		table_drop(t, (enum tms_key)key, tm);
+	t->n_away -= tm->state == TM_AWAY;
+	t->at[tm->index] = t->at[--t->n];
+	t->at[tm->index]->index = tm->index;
+	tm_destroy(tm);
 }
 
 struct control_item *tms_item(struct taskmanager *tm, const struct job_id *job, uint32_t region,
@@ -312,10 +404,10 @@ const char *tms_unusable(const struct taskmanager *tm, const char *cluster_id)
 
 bool tms_holds(const struct tms *t)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (t->at[i]->state == TM_LOST || t->at[i]->registration >= t->next_registration)
+	for (int key = 0; key < TMS_KEYS; key++)
+		if (t->by[key].n != t->n)
 			return false;
-	return true;
+	return t->n_away <= t->n;
 }
 
 const char *tms_state_name(enum tm_state state)

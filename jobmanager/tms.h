@@ -17,6 +17,8 @@
  * Slots in use are not kept here but counted anew from the recorded (and being
  * recorded) placements of all jobs: `used`.
  *
+ * Found by id, by registration and by stream in constant time, however many there are.
+ *
  * Ownership: the registry owns every struct taskmanager; pointers are good until the
  * step in which it is LOST. Limits: LIMIT_TASKMANAGERS.
  */
@@ -39,6 +41,7 @@ struct taskmanager {
 	char id[NODE_ID_MAX];
 	char instance[ID_TEXT];
 	enum tm_state state;
+	size_t index;          /* in tms->at */
 	uint64_t registration; /* number of the current or last one */
 	uint64_t stream;       /* token of its command stream */
 	uint64_t command_seq;  /* last sent */
@@ -60,12 +63,20 @@ struct taskmanager {
 	uint32_t *item_slots;       /* owns; of each item that a registration brought, else 0 */
 };
 
+/* Open addressing; a key may be there more than once (an id: an old instance beside a new one). */
+struct tms_table {
+	struct taskmanager **at; /* owns the places */
+	size_t capacity, n;      /* capacity: 0, or a power of two, at least twice n */
+};
+
+enum tms_key { TMS_BY_ID, TMS_BY_REGISTRATION, TMS_BY_STREAM, TMS_KEYS };
+
 struct tms {
 	struct taskmanager **at; /* owns */
 	size_t n, capacity;
+	size_t n_away;
 	uint64_t next_registration;
-	struct taskmanager *
-		*recent; /* owns: TMS_RECENT places, by the low bits of the registration */
+	struct tms_table by[TMS_KEYS];
 	char graves[TMS_GRAVES][ID_TEXT]; /* instances last called dead; a ring */
 	unsigned n_graves;                /* ever */
 };
@@ -78,11 +89,13 @@ struct taskmanager *tms_by_stream(const struct tms *t, uint64_t stream);
 /* The one that is AWAY since this stream ended; NULL: none. */
 struct taskmanager *tms_away_from(const struct tms *t, uint64_t stream);
 struct taskmanager *tms_by_registration(const struct tms *t, uint64_t registration);
+/* One of this id, but of another instance, that is AWAY; NULL: none. */
+struct taskmanager *tms_older(const struct tms *t, const char *id, const char *instance);
 
 /* A new registration of a new or known TaskManager. NULL: LIMIT_TASKMANAGERS is reached. */
 struct taskmanager *tms_register(struct tms *t, const struct control_registration *r,
 				 uint64_t stream, uint64_t now_ms);
-void tms_away(struct taskmanager *tm, uint64_t now_ms);
+void tms_away(struct tms *t, struct taskmanager *tm, uint64_t now_ms);
 /* It was called dead: should it register again, that was a mistake. */
 void tms_bury(struct tms *t, const struct taskmanager *tm);
 void tms_remove(struct tms *t, struct taskmanager *tm); /* frees it */

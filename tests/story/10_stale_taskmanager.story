@@ -71,7 +71,7 @@ run 2500ms
 ----
 [  16.376s] tm=tm-1 registered: 2 slots, 1 attempts
 [  16.377s] tm=tm-2 registered: 2 slots, 1 attempts
-[  17.379s]   tm-2 <- unknown attempt=1
-[  17.379s]   tm-1 <- unknown attempt=1
-[  18.379s]   tm-2 <- unknown attempt=1
-[  18.379s]   tm-1 <- unknown attempt=1
+[  17.351s]   tm-2 <- unknown attempt=1
+[  17.351s]   tm-1 <- unknown attempt=1
+[  18.351s]   tm-2 <- unknown attempt=1
+[  18.351s]   tm-1 <- unknown attempt=1

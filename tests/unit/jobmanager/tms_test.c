@@ -53,7 +53,7 @@ Test(tms, a_registration_has_one_number_and_one_stream)
 	cr_assert_null(tms_by_stream(&t, 1));
 	cr_assert_eq(tms_by_stream(&t, 2), tm);
 	cr_assert_eq(tm->report_seq, 0);
-	tms_away(tm, 5);
+	tms_away(&t, tm, 5);
 	cr_assert_null(tms_by_registration(&t, tm->registration));
 	cr_assert(tms_unusable(tm, "c1")[0] != '\0');
 	uint64_t last = tm->registration;

@@ -143,6 +143,27 @@ Test(sink_file, strangers_in_the_directory_are_refused)
 	host_remove(root);
 }
 
+/* The job is submitted once more, under another id: its second attempt must not do what its first
+ * was refused, and mix its output with what is there. */
+Test(sink_file, a_restart_does_not_make_the_output_of_another_job_ones_own)
+{
+	char root[64];
+	host_temp(root);
+	struct host *before = precommitted(root);
+	complete(before, 5, ERR_OK);
+	cr_assert(exists(root, "0-1-5-0"));
+	for (uint32_t attempt = 1; attempt <= 3; attempt++) {
+		struct host *again = sink(root, "out", attempt, "");
+		memset(again->context.job.hex, 'b', ID_HEX);
+		cr_expect(eq(int, host_start(again, 0, NULL), ERR_INVALID), "attempt %u", attempt);
+		cr_expect(strstr(again->err.text, "another job's output") != NULL, "%s",
+			  again->err.text);
+		host_destroy(again);
+	}
+	host_destroy(before);
+	host_remove(root);
+}
+
 Test(sink_file, a_terminal_cancel_rolls_back)
 {
 	char root[64];

@@ -67,7 +67,9 @@ void etcd_run_timetolive(struct etcd_call *k)
 		buf_text(k->out, ",\"TTL\":\"-1\"}");
 		return;
 	}
-	uint64_t now_ms = world_now_ms(k->c->leader ? k->c->leader->w : k->m->w);
+	const struct etcd_member *leader =
+		k->c->leader; /* who may be dead: then a deposed one answers */
+	uint64_t now_ms = world_now_ms(leader && leader->w ? leader->w : k->m->w);
 	uint64_t left_s = l->deadline_ms > now_ms ? (l->deadline_ms - now_ms) / 1000 : 0;
 	if (left_s)
 		buf_printf(k->out, ",\"TTL\":\"%" PRIu64 "\"", left_s);

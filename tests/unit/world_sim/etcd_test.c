@@ -416,6 +416,29 @@ Test(sim_etcd, a_deposed_leader_confirms_renewals)
 	close_cluster(&f);
 }
 
+Test(sim_etcd, a_deposed_leader_answers_although_its_successor_is_dead)
+{
+	struct fixture f = open_cluster(3);
+	struct ask a;
+	unsigned leader = sim_etcd_leader(f.c);
+	check(&f, 1, "/v3/lease/grant", "{\"TTL\":\"60\",\"ID\":\"77\"}", 200,
+	      "{H,\"ID\":\"77\",\"TTL\":\"60\"}");
+	for (unsigned i = 1; i <= 3; i++) {
+		if (i != leader)
+			sim_cut_both(f.s, name_of(leader), name_of(i));
+	}
+	for (int i = 0; i < 2000 && (sim_etcd_leader(f.c) == leader || !sim_etcd_leader(f.c)); i++)
+		sim_run_for(f.s, 1);
+	unsigned next = sim_etcd_leader(f.c);
+	cr_assert(next != 0 && next != leader);
+	sim_node_crash(f.s, name_of(next));
+	begin(&f, &a, leader, "/v3/lease/timetolive", "{\"ID\":\"77\"}", 300, PLAIN);
+	await(&f, &a);
+	cr_assert_eq(a.code, ERR_OK);
+	cr_assert_eq(a.status, 200);
+	close_cluster(&f);
+}
+
 Test(sim_etcd, a_watch_on_a_cut_off_member_is_silent_unless_it_demands_a_leader)
 {
 	struct fixture f = open_cluster(3);

@@ -42,7 +42,7 @@ struct members {
 	unsigned n_used;
 };
 
-/* At least one url, at most MEMBERS_MAX; longer ones than MEMBER_URL_MAX are cut (and never answer). */
+/* From one to MEMBERS_MAX urls; those longer than MEMBER_URL_MAX are cut, and never answer. */
 void members_init(struct members *m, const char *const *urls, unsigned n);
 /* Etcd's list. busy[i]: the place must not be given away. */
 void members_listed(struct members *m, char *const *urls, size_t n, const bool busy[MEMBERS_MAX],

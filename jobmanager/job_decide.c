@@ -642,11 +642,43 @@ static bool draft_all(struct job *job, const struct job_env *env, struct doc *dr
 	return changed;
 }
 
+/* Surely draft_all() would find nothing to do: then the document, which may be large, need not be
+ * copied. Most reports end here. */
+static bool nothing_is_due(const struct job *job, const struct job_env *env)
+{
+	const struct doc *d = &job->doc;
+	if (sm_state(&job->sm) == JOB_CREATING)
+		return false;
+	if (!job->spec || job->grace_until_ms)
+		return true;
+	if (d->desired != DOC_RUN || job->cancel_wanted || job->fatal || job->lost_attempt ||
+	    job->lost_checkpoint ||
+	    job->ckpt.failures > job->spec->checkpointing.tolerable_failures)
+		return false;
+	bool first = true;
+	for (unsigned r = 0; r < d->n_regions; r++) {
+		if (job->regions[r].failed || d->regions[r].n_slots == 0)
+			return false;
+		first &= d->regions[r].attempt.v == 1;
+	}
+	for (unsigned i = 0; i < job->ckpt.n; i++)
+		if (sm_state(&job->ckpt.flights[i]->sm) >= CKPT_SEALED)
+			return false;
+	bool running = job_all_running(job);
+	if (running && job_all_at_end(job))
+		return false;
+	if (running && ckpt_due(&job->ckpt, d, &job->spec->checkpointing, env->now_ms))
+		return false;
+	return d->status == (running ? DOC_RUNNING : first ? DOC_CREATED : DOC_RESTARTING);
+}
+
 void job_decide(struct job *job, const struct job_env *env)
 {
 	if (job->deciding || job->existed || env->now_ms < job->retry_ms || job_terminal(job))
 		return;
 	job->retry_ms = 0;
+	if (nothing_is_due(job, env))
+		return;
 	for (unsigned r = 0; r < job->doc.n_regions; r++)
 		drop_next(&job->regions[r]);
 	job->drops.n = 0;

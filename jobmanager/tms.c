@@ -175,8 +175,8 @@ static struct control_item *add_item(struct taskmanager *tm)
 	return item;
 }
 
-/* Slot i holds subtask i of every vertex, so there are as many as the widest vertex has subtasks. They
- * are listed vertex by vertex. */
+/* Slot i holds subtask i of every vertex: as many slots as the widest vertex has subtasks. They are
+ * listed vertex by vertex. */
 static uint32_t slots_of(const json_t *subtasks)
 {
 	uint32_t most = 0, run = 0;

@@ -105,8 +105,8 @@ void tms_note_report(struct taskmanager *tm, const struct control_report_msg *m)
 struct control_item *tms_item(struct taskmanager *tm, const struct job_id *job, uint32_t region,
 			      struct attempt attempt); /* NULL: none */
 
-/* The slots that the job of items[i] takes here if items[i] is its first live one, else 0: so the sum
- * over all items counts each job once. Regions of a job share slots. */
+/* The slots that the job of items[i] takes here if items[i] is its first live one, else 0: the
+ * sum over all items counts each job once. Regions of a job share slots. */
 uint32_t tms_slots_of_job(const struct taskmanager *tm, unsigned i);
 
 /* Number and emit one command. Dropped unless CONNECTED. Takes the message's references. */

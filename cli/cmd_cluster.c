@@ -47,26 +47,58 @@ static void member_row(struct table *t, const json_t *m)
 		  table_text(m, "cluster"), NULL);
 }
 
-static const char *moment(const json_t *times, const char *name, char out[TABLE_CELL_MAX])
+/* ---- the history of changes of leader ---- */
+
+static void print_moments(const json_t *at)
 {
-	int64_t ms = table_integer(times, name, -1);
-	return ms < 0 ? "" : table_number(ms, out);
+	static const struct {
+		const char *member, *words;
+	} moments[] = {{"lastHeard", "last heard"},  {"suspected", "suspected"},
+		       {"confirmed", "confirmed"},   {"keyDeleted", "key deleted"},
+		       {"barrier", "barrier"},       {"read", "read"},
+		       {"reconciled", "reconciled"}, {"firstCommand", "first command"}};
+	bool any = false;
+	printf("    ms: ");
+	for (unsigned i = 0; i < sizeof(moments) / sizeof(moments[0]); i++) {
+		int64_t ms = table_integer(at, moments[i].member, -1);
+		if (ms < 0)
+			continue;
+		printf("%s%s %" PRId64, any ? ", " : "", moments[i].words, ms);
+		any = true;
+	}
+	puts("");
 }
 
-static void failover_row(struct table *t, const json_t *f)
+static void print_fate(const json_t *f)
 {
-	char when[TABLE_CELL_MAX], epoch[TABLE_CELL_MAX], dead[TABLE_CELL_MAX],
-		gone[TABLE_CELL_MAX], barrier[TABLE_CELL_MAX], command[TABLE_CELL_MAX],
-		done[TABLE_CELL_MAX], adopted[TABLE_CELL_MAX], restarted[TABLE_CELL_MAX];
-	const json_t *at = json_object_get(f, "timelineMs"), *tasks = json_object_get(f, "tasks");
-	table_row(t, table_time(table_integer(f, "time", -1), when), table_text(f, "cause"),
-		  table_text(json_object_get(f, "before"), "id"),
-		  table_text(json_object_get(f, "leader"), "id"),
-		  table_number(table_integer(f, "epoch", 0), epoch), moment(at, "confirmed", dead),
-		  moment(at, "keyDeleted", gone), moment(at, "barrier", barrier),
-		  moment(at, "firstCommand", command), moment(at, "reconciled", done),
-		  table_number(table_integer(tasks, "adopted", 0), adopted),
-		  table_number(table_integer(tasks, "restarted", 0), restarted), NULL);
+	const json_t *jobs = json_object_get(f, "jobs"), *tasks = json_object_get(f, "tasks");
+	const json_t *ckpts = json_object_get(f, "checkpoints");
+	int64_t n = table_integer(jobs, "found", 0), flying = table_integer(ckpts, "inFlight", 0);
+	if (n)
+		printf("    %" PRId64 " %s: %" PRId64 " tasks adopted, %" PRId64 " restarted", n,
+		       n == 1 ? "job" : "jobs", table_integer(tasks, "adopted", 0),
+		       table_integer(tasks, "restarted", 0));
+	else
+		printf("    no job");
+	if (flying)
+		printf("; of %" PRId64 " %s in flight %" PRId64 " completed, %" PRId64 " aborted",
+		       flying, flying == 1 ? "checkpoint" : "checkpoints",
+		       table_integer(ckpts, "completed", 0), table_integer(ckpts, "aborted", 0));
+	puts(json_is_false(json_object_get(f, "settled")) ? "; not settled yet" : "");
+}
+
+static void print_failover(const json_t *f)
+{
+	char when[TABLE_CELL_MAX];
+	const json_t *before = json_object_get(f, "before"), *leader = json_object_get(f, "leader");
+	printf("%s  %s: ", table_time(table_integer(f, "time", -1), when), table_text(f, "cause"));
+	if (json_is_object(before))
+		printf("%s (epoch %" PRId64 ") -> ", table_text(before, "id"),
+		       table_integer(before, "epoch", 0));
+	printf("%s (epoch %" PRId64 ")\n    %s\n", table_text(leader, "id"),
+	       table_integer(f, "epoch", 0), table_text(f, "why"));
+	print_moments(json_object_get(f, "timelineMs"));
+	print_fate(f);
 }
 
 static int history(struct cli *c)
@@ -80,13 +112,14 @@ static int history(struct cli *c)
 		cli_print_json(all);
 		return CLI_OK;
 	}
-	struct table t = {0};
-	table_row(&t, "WHEN (UTC)", "CAUSE", "FROM", "TO", "EPOCH", "CONFIRMED", "KEY DELETED",
-		  "BARRIER", "FIRST COMMAND", "RECONCILED", "ADOPTED", "RESTARTED", NULL);
-	json_array_foreach (json_object_get(all, "failovers"), i, f)
-		failover_row(&t, f);
-	table_print(&t);
-	puts("moments in ms since the leader before was last heard; tasks adopted, restarted");
+	const json_t *list = json_object_get(all, "failovers");
+	json_array_foreach (list, i, f) {
+		printf("%s", i ? "\n" : "");
+		print_failover(f);
+	}
+	puts(json_array_size(list)
+		     ? "\nnewest first, in UTC; ms since the leader before was last heard"
+		     : "nothing is known yet");
 	json_decref(all);
 	return CLI_OK;
 }

@@ -63,10 +63,21 @@ static void put_record(struct history *h)
 	failovers_put(&h->ring, &r);
 }
 
+/* Everything that was taken over is settled: worth telling, though a command may still come. */
 static bool settled(const struct history *h)
 {
+	return jm_view_counts(h->node->jm)->takeover.settled_ms != 0;
+}
+
+/* Nothing will change any more: where jobs go on, a first command has been sent. */
+static bool complete(const struct history *h)
+{
 	const struct counts_takeover *t = &jm_view_counts(h->node->jm)->takeover;
-	return t->settled_ms || world_now_ms(h->node->w) >= t->began_ms + HISTORY_PATIENCE_MS;
+	struct jm_cluster_view c;
+	jm_view_cluster(h->node->jm, &c);
+	if (settled(h) && (t->first_command_ms || c.jobs_running == 0))
+		return true;
+	return world_now_ms(h->node->w) >= t->began_ms + HISTORY_PATIENCE_MS;
 }
 
 /* ---- the store ---- */
@@ -131,8 +142,10 @@ static void run(struct history *h)
 		ha_get(h->node->ha, &h->read, FAILOVERS_KEY, false, 0);
 		return;
 	}
-	if (!h->closed && settled(h))
-		h->closed = h->dirty = true;
+	if (!h->closed && complete(h))
+		h->closed = h->told = h->dirty = true;
+	if (!h->told && settled(h))
+		h->told = h->dirty = true;
 	if (h->dirty)
 		write_ring(h);
 	else if (!h->closed)
@@ -144,7 +157,7 @@ static void run(struct history *h)
 void history_lead(struct history *h)
 {
 	h->leading = true;
-	h->known = h->closed = false;
+	h->known = h->told = h->closed = false;
 	run(h);
 }
 
@@ -160,7 +173,9 @@ void history_follow(struct history *h)
 
 void history_look(struct history *h)
 {
-	if (!h->leading || h->closed || !h->known || !settled(h))
+	if (!h->leading || h->closed || !h->known)
+		return;
+	if (!complete(h) && (h->told || !settled(h)))
 		return;
 	world_timer_cancel(h->node->w, &h->timer);
 	run(h);

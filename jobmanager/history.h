@@ -2,9 +2,10 @@
  * history - keeps the record of changes of leader (failovers.h) in the store.
  *
  * A leader reads the ring once it leads, adds the record of how it came to
- * lead, and writes it again when everything that it took over is settled, or
- * after HISTORY_PATIENCE_MS. Nothing waits for it: a store that refuses costs
- * the record, not the leader. The ring's key is its own chain.
+ * lead, and writes it again when everything that it took over is settled, and
+ * once more when the first command was sent; or after HISTORY_PATIENCE_MS.
+ * Nothing waits for it: a store that refuses costs the record, not the leader.
+ * The ring's key is its own chain.
  *
  * Threads: the loop's. Ownership: part of the node.
  */
@@ -26,6 +27,7 @@ struct history {
 	struct failovers ring;
 	bool leading, known; /* known: the ring was read */
 	bool dirty;          /* our record is not written as it is now */
+	bool told;           /* that all is settled */
 	bool closed;         /* our record will not change any more */
 	uint64_t revision;   /* of the key as last read or written */
 	struct ha_read read;

@@ -442,6 +442,7 @@ Test(node, each_change_of_leader_is_told_with_its_cause_and_what_was_adopted)
 	cr_expect(says(f, next->name, "/v1/cluster/failovers", "\"found\":1"));
 	cr_expect(says(f, next->name, "/v1/cluster/failovers", "\"cause\":\"first-leader\""));
 	cr_expect(says(f, next->name, "/v1/cluster/failovers", "\"settled\":true"));
+	cr_expect(not(says(f, next->name, "/v1/cluster/failovers", "\"settled\":false")));
 	cr_expect(says(f, next->name, "/metrics", "weir_failovers_total{cause=\"killed\"} 1"));
 	end(f);
 }

@@ -72,8 +72,8 @@ MUST_CHECK enum errc commit_open(struct commit *c, const char *root, const char 
 				 bool fresh, struct err *e);
 void commit_close(struct commit *c); /* of a zeroed one too: descriptors above 0 are closed */
 
-/* Is a part of this subtask visible already, of this attempt or a later one? Then another job writes
- * here as well. */
+/* Is a part of this subtask visible already, of this attempt or a later one? Then another job
+ * writes here as well. */
 MUST_CHECK enum errc commit_check_vacant(struct commit *c, uint32_t subtask, struct attempt attempt,
 					 struct err *e);
 /* A new open part, for writing. */

@@ -148,8 +148,8 @@ static enum errc start(struct op *o, struct err *e)
 	const struct op_context *c = o->context;
 	s->sweep_until_ms = op_now_ms(c) + SWEEP_MS;
 	if (!c->restored.v || !c->found) {
-		/* Of a transactional sink nothing is visible before a checkpoint has completed: with
-		 * none to restore, whatever is there is another job's, also for a later attempt. */
+		/* Of a transactional sink nothing is visible before a checkpoint: with none to
+		 * restore, whatever is there is another job's, also for a later attempt. */
 		struct attempt least = s->transactional ? (struct attempt){0} : c->attempt;
 		enum errc rc = commit_check_vacant(&s->commit, c->subtask, least, e);
 		if (rc)

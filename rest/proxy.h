@@ -14,8 +14,8 @@
  *                                     |--it is ourselves--> handed back to the owner
  *
  * Answers name the epoch of the leader that gave them: so its own 503 (it cannot do that now) is
- * told from that of somebody who does not lead. One that names a lower epoch than that of who leads now,
- * as far as we know, is dropped if the request is repeatable, as if it had been lost.
+ * told from that of somebody who does not lead. One that names a lower epoch than that of who
+ * leads now, as far as we know, is dropped if the request is repeatable, as if it had been lost.
  *
  * The owner says who leads: proxy_leader() or proxy_ours() whenever that
  * changes. Requests that arrive while nobody leads wait up to PROXY_WAIT_MS

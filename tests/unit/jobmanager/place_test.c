@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "2 4/1 0" offers (4, of which 1 is shared), owners before (a letter each, "-" for nobody; NULL: none) -> owners as letters,
- * "-" when they are too few. */
+/* "2 4/1 0" offers (of the 4 one is shared), owners before (a letter each, "-" for nobody; NULL:
+ * none) -> owners as letters, "-" when they are too few. */
 static void golden_after(const char *offers_text, uint32_t slots, const char *before,
 			 const char *expected)
 {

@@ -32,13 +32,13 @@ struct pace_time {
 
 struct pace {
 	struct pace_time began;
-	uint64_t rate;  /* bytes per second */
-	uint64_t bytes; /* done */
+	uint64_t whole;       /* rows, of all parts */
+	uint64_t rows, bytes; /* done */
 };
 
-/* A part of about `bytes` begins, one of `parts` alike that are taken one after the other. */
-void pace_begin(struct pace *p, const struct pace_time *t, uint64_t bytes, uint32_t parts);
-/* So many bytes more are done: how long to rest now, in ns; 0: go on. */
-uint64_t pace_rest(struct pace *p, const struct pace_time *t, uint64_t bytes);
+/* A part of about `rows` begins, one of `parts` alike that are taken one after the other. */
+void pace_begin(struct pace *p, const struct pace_time *t, uint64_t rows, uint32_t parts);
+/* So many rows more are done, of so many bytes: how long to rest now, in ns; 0: go on. */
+uint64_t pace_rest(struct pace *p, const struct pace_time *t, uint64_t rows, uint64_t bytes);
 
 #endif

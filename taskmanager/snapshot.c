@@ -183,10 +183,11 @@ static enum errc keyed_name(struct opened *o, const struct snapshot_op *s, unsig
 }
 
 /* Give the cores to the tasks for a while, if they need them. */
-static void keep_pace(struct uploader *u, struct pace *p, uint64_t bytes)
+static void keep_pace(struct uploader *u, struct pace *p)
 {
 	struct pace_time t = pace_now(u);
-	uint64_t rest = pace_rest(p, &t, bytes), until = t.now_ns + rest;
+	uint64_t rest = pace_rest(p, &t, u->block.rows, block_raw_bytes(&u->block));
+	uint64_t until = t.now_ns + rest;
 	struct timespec at = {.tv_sec = (time_t)(until / SECOND_NS),
 			      .tv_nsec = (long)(until % SECOND_NS)};
 
@@ -206,7 +207,7 @@ static enum errc keyed_write(struct uploader *u, struct opened *o, struct snapsh
 	struct pace_time t = pace_now(u);
 	struct pace pace;
 
-	pace_begin(&pace, &t, keyed_sizes(s->keyed).bytes, u->config.n_tasks);
+	pace_begin(&pace, &t, keyed_sizes(s->keyed).entries, u->config.n_tasks);
 
 	for (unsigned i = 0; i < n && code == ERR_OK; i++)
 		code = keyed_name(o, s, i, &numbers[i], e);
@@ -216,7 +217,7 @@ static enum errc keyed_write(struct uploader *u, struct opened *o, struct snapsh
 		if (code == ERR_OK && dropped(u, o->barrier.checkpoint))
 			code = err_set(e, ERR_CANCELED, "given up");
 		if (code == ERR_OK)
-			keep_pace(u, &pace, block_raw_bytes(&u->block));
+			keep_pace(u, &pace);
 	}
 	keyed_capture_end(s->capture);
 	s->capture = NULL;

@@ -169,7 +169,16 @@ class Cluster:
             os.kill(pid, signal.SIGCONT)
 
     def start(self, name):
-        self.weir("local", "start", name, "--dir", self.home)
+        def started():
+            try:
+                self.weir("local", "start", name, "--dir", self.home)
+                return True
+            except RuntimeError as e:
+                # While it was dead its port was free: somebody's connection may have it for now.
+                if "bind" not in str(e):
+                    raise
+                return False
+        wait_for(f"{name} to get its port back", 30, started, every=0.5)
         self.refresh()
 
     def add_taskmanager(self):

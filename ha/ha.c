@@ -1,8 +1,8 @@
 /*
  * The driver: turns answers of etcd into events of the election core, and its
- * effects into calls; carries decisions, reads and barriers. No policy here.
+ * effects into calls. What the JobManager asks for is in ha_requests.c. No policy here.
  */
-#include "ha/ha.h"
+#include "ha/ha_inside.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -11,117 +11,18 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/list.h"
 #include "base/mem.h"
-#include "ha/elect.h"
-#include "ha/etcd.h"
-#include "ha/fence.h"
 #include "ha/mutant.h"
-#include "ha/story.h"
-#include "ha/upkeep.h"
 
 enum {
-	PAGE = 500, /* documents per answer */
 	RELIST_MS = 15000,
 	WATCH_SILENCE_MS = 60000,
 	WATCH_AGAIN_MS = 200,
-	BARRIER_GAP_MS = 50, /* at most 20 shared barriers a second */
-	SLOTS_MAX = 1 << 15,
 };
-
-/* Key-values as they come from etcd, handed on as documents. */
-struct docs {
-	struct wire_kv *kvs; /* owns */
-	size_t n, capacity;
-};
-
-/* A decision in flight, or one that ended at once and is told soon. */
-struct pending {
-	struct list hook;
-	struct ha *ha;
-	struct ha_txn *txn;
-	struct etcd_call call;
-	unsigned slot;
-	uint64_t number;
-	struct err err; /* of one that ended at once */
-};
-
-struct reading {
-	struct list hook;
-	struct ha *ha;
-	struct ha_read *read;
-	struct etcd_call call;
-	char *key; /* absolute */
-	bool prefix;
-	uint64_t revision, deadline_ms;
-	struct docs docs;
-};
-
-struct waiter { /* for a barrier */
-	struct list hook;
-	struct ha_barrier *barrier;
-	struct err err;
-};
-
-/* What others asked for from within some callback; taken up in the next turn. */
-struct verdict {
-	struct list hook;
-	char instance[ID_TEXT];
-	enum ha_cause cause;
-	char why[128];
-};
-
-struct ha {
-	struct world *w;
-	struct ha_listener *listener;
-	char *root, *value; /* of the own candidate key */
-	char instance[ID_TEXT];
-	uint64_t lease_ms;
-	struct etcd *etcd;
-	struct elect elect;
-	struct upkeep upkeep;
-	enum ha_role role;
-	bool halted;
-	bool outrun; /* to be told to the core in the next turn */
-	struct world_timer wake, soon;
-	/* requests of the core */
-	struct etcd_call op, renew, list, ghost;
-	uint32_t op_token, renew_token, list_token;
-	enum elect_op op_kind;
-	enum call_kind op_call;
-	struct docs hot; /* the documents of the barrier, page by page */
-	uint64_t hot_revision;
-	struct etcd_watch watch;
-	uint64_t watch_at_ms;
-	/* the queue, as others see it */
-	struct ha_member known[ELECT_CANDIDATES_MAX], members[ELECT_CANDIDATES_MAX];
-	unsigned n_known, n_members;
-	/* decisions */
-	struct list decisions, ended;
-	struct pending **slots;
-	unsigned n_slots;
-	uint64_t numbers;
-	/* reads */
-	struct list readings, askings;
-	/* barriers: waiting for the next, and with the one under way */
-	struct list waiting, riding, refused;
-	struct etcd_call barrier;
-	struct world_timer barrier_gap;
-	uint64_t barrier_at_ms;
-	/* leaving */
-	struct list verdicts;
-	struct ha_resign *resign;
-	struct world_timer resign_limit;
-	bool leaving, left;
-	bool coming_back; /* leaving, to queue again */
-	struct story story;
-};
-
-static void step(struct ha *ha, struct elect_event *ev);
 
 /* ---- documents ---- */
 
-static void docs_take(struct docs *d, struct wire_range *r)
+void docs_take(struct docs *d, struct wire_range *r)
 {
 	if (r->n == 0)
 		return;
@@ -135,7 +36,7 @@ static void docs_take(struct docs *d, struct wire_range *r)
 	*r = (struct wire_range){0};
 }
 
-static void docs_fini(struct docs *d)
+void docs_fini(struct docs *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
 		free(d->kvs[i].key);
@@ -146,7 +47,7 @@ static void docs_fini(struct docs *d)
 }
 
 /* As the listener sees them: without the root. The caller frees the list. */
-static struct ha_doc *docs_view(const struct ha *ha, const struct docs *d)
+struct ha_doc *docs_view(const struct ha *ha, const struct docs *d)
 {
 	size_t skip = strlen(ha->root);
 	struct ha_doc *list = mem_array(d->n + 1, sizeof *list);
@@ -159,7 +60,7 @@ static struct ha_doc *docs_view(const struct ha *ha, const struct docs *d)
 	return list;
 }
 
-static struct fence fence_of(const struct ha *ha)
+struct fence ha_fence_of(const struct ha *ha)
 {
 	return (struct fence){.root = ha->root,
 			      .instance = ha->instance,
@@ -167,12 +68,12 @@ static struct fence fence_of(const struct ha *ha)
 			      .epoch = ha->elect.epoch};
 }
 
-static uint64_t in_ms(const struct ha *ha, uint64_t ms)
+uint64_t ha_in_ms(const struct ha *ha, uint64_t ms)
 {
 	return world_now_ms(ha->w) + ms;
 }
 
-static void turn_soon(struct ha *ha)
+void ha_turn_soon(struct ha *ha)
 {
 	if (!world_timer_armed(&ha->soon))
 		world_timer_arm(ha->w, &ha->soon, 0);
@@ -231,8 +132,8 @@ static int by_place(const void *a, const void *b)
 }
 
 /* Fill `ev` from a queue that etcd told; remembers who they are. `out` has room for all. */
-static void tell_queue(struct ha *ha, struct elect_event *ev, const struct wire_range *r,
-		       uint64_t revision, struct elect_candidate *out)
+void ha_tell_queue(struct ha *ha, struct elect_event *ev, const struct wire_range *r,
+		   uint64_t revision, struct elect_candidate *out)
 {
 	if (r == NULL)
 		return;
@@ -302,12 +203,12 @@ static void op_finished(struct ha *ha, struct etcd_call *call, enum elect_result
 	struct elect_candidate queue[ELECT_CANDIDATES_MAX];
 	struct elect_event ev = {.kind = ELECT_EV_OP, .token = ha->op_token, .result = result};
 	if (call->err.code == ERR_OK && call_of(ha->op_call)->answer == ANSWER_TXN)
-		tell_queue(ha, &ev, fence_queue(ha->op_call, &call->answer),
-			   call->answer.header.revision, queue);
+		ha_tell_queue(ha, &ev, fence_queue(ha->op_call, &call->answer),
+			      call->answer.header.revision, queue);
 	/* A repeated grant says "exists": it may be as old as the first try. */
 	ev.sent_ms = call->first_sent_ms;
 	ev.ttl_s = (uint32_t)(call->answer.ttl_s ? call->answer.ttl_s : ha->lease_ms / 1000);
-	step(ha, &ev);
+	ha_step(ha, &ev);
 	wire_answer_fini(&call->answer);
 }
 
@@ -323,7 +224,7 @@ static void barrier_next_page(struct ha *ha)
 			       .limit = PAGE,
 			       .revision = ha->hot_revision};
 	ha->op.done = barrier_page_done;
-	etcd_start(ha->etcd, &ha->op, CALL_RANGE, wire_range(&page), in_ms(ha, ha->lease_ms));
+	etcd_start(ha->etcd, &ha->op, CALL_RANGE, wire_range(&page), ha_in_ms(ha, ha->lease_ms));
 	free(key);
 }
 
@@ -342,7 +243,7 @@ static void barrier_page_done(struct etcd_call *call)
 	struct elect_event ev = {.kind = ELECT_EV_OP,
 				 .token = ha->op_token,
 				 .result = ok ? ELECT_DONE : ELECT_UNKNOWN};
-	step(ha, &ev);
+	ha_step(ha, &ev);
 }
 
 static void barrier_op_done(struct ha *ha, struct etcd_call *call)
@@ -403,7 +304,7 @@ static void op_done(struct etcd_call *call)
 
 static char *take_body(const struct ha *ha, unsigned n)
 {
-	struct fence f = fence_of(ha);
+	struct fence f = ha_fence_of(ha);
 	struct fence_victim dead[ELECT_CANDIDATES_MAX];
 	char *keys[ELECT_CANDIDATES_MAX];
 	for (unsigned i = 0; i < n; i++) {
@@ -418,7 +319,7 @@ static char *take_body(const struct ha *ha, unsigned n)
 
 static void start_op(struct ha *ha, const struct elect_effect *f)
 {
-	struct fence fence = fence_of(ha);
+	struct fence fence = ha_fence_of(ha);
 	char *body = NULL;
 	uint64_t limit = ha->lease_ms / 2;
 	etcd_cancel(ha->etcd, &ha->op);
@@ -455,7 +356,7 @@ static void start_op(struct ha *ha, const struct elect_effect *f)
 	ha->op_kind = f->op;
 	ha->op_token = f->token;
 	ha->op.done = op_done;
-	etcd_start(ha->etcd, &ha->op, ha->op_call, body, in_ms(ha, limit));
+	etcd_start(ha->etcd, &ha->op, ha->op_call, body, ha_in_ms(ha, limit));
 }
 
 static void renew_done(struct etcd_call *call)
@@ -467,7 +368,7 @@ static void renew_done(struct etcd_call *call)
 				 .sent_ms = call->sent_ms,
 				 .ttl_s = (uint32_t)call->answer.ttl_s};
 	wire_answer_fini(&call->answer);
-	step(ha, &ev);
+	ha_step(ha, &ev);
 }
 
 static void list_done(struct etcd_call *call)
@@ -476,8 +377,9 @@ static void list_done(struct etcd_call *call)
 	struct elect_candidate queue[ELECT_CANDIDATES_MAX];
 	struct elect_event ev = {.kind = ELECT_EV_LISTED, .token = ha->list_token};
 	if (call->err.code == ERR_OK)
-		tell_queue(ha, &ev, &call->answer.ranges[0], call->answer.header.revision, queue);
-	step(ha, &ev);
+		ha_tell_queue(ha, &ev, &call->answer.ranges[0], call->answer.header.revision,
+			      queue);
+	ha_step(ha, &ev);
 	wire_answer_fini(&call->answer);
 }
 
@@ -485,7 +387,7 @@ static void ghost_done(struct etcd_call *call)
 {
 	struct ha *ha = MEM_OWNER(call, struct ha, ghost);
 	wire_answer_fini(&call->answer);
-	step(ha, &(struct elect_event){.kind = ELECT_EV_HINT});
+	ha_step(ha, &(struct elect_event){.kind = ELECT_EV_HINT});
 }
 
 static void start_renew(struct ha *ha, const struct elect_effect *f)
@@ -494,459 +396,31 @@ static void start_renew(struct ha *ha, const struct elect_effect *f)
 	ha->renew_token = f->token;
 	ha->renew.done = renew_done;
 	etcd_start(ha->etcd, &ha->renew, CALL_RENEW, wire_lease(ha->elect.lease),
-		   in_ms(ha, ha->lease_ms / 2));
+		   ha_in_ms(ha, ha->lease_ms / 2));
 }
 
 static void start_list(struct ha *ha, const struct elect_effect *f)
 {
-	struct fence fence = fence_of(ha);
+	struct fence fence = ha_fence_of(ha);
 	etcd_cancel(ha->etcd, &ha->list);
 	ha->list_token = f->token;
 	ha->list.done = list_done;
 	etcd_start(ha->etcd, &ha->list, CALL_RANGE, fence_candidates(&fence),
-		   in_ms(ha, ha->lease_ms / 2));
+		   ha_in_ms(ha, ha->lease_ms / 2));
 }
 
 static void start_ghost(struct ha *ha, const struct elect_effect *f)
 {
 	if (ha->ghost.impl)
 		return;
-	struct fence fence = fence_of(ha);
+	struct fence fence = ha_fence_of(ha);
 	const struct elect_candidate *c = &ha->elect.queue[f->index];
 	char *key = mem_printf("%sleader/%s", ha->root, c->key);
 	ha->ghost.done = ghost_done;
 	etcd_start(ha->etcd, &ha->ghost, CALL_GHOST,
 		   fence_ghost(&fence, &(struct fence_victim){key, c->create_revision}),
-		   in_ms(ha, ha->lease_ms / 2));
+		   ha_in_ms(ha, ha->lease_ms / 2));
 	free(key);
-}
-
-/* ---- decisions ---- */
-
-static void end_decision(struct pending *p, enum errc code, const char *text, uint64_t revision)
-{
-	struct ha *ha = p->ha;
-	struct ha_txn *t = p->txn;
-	etcd_cancel(ha->etcd, &p->call);
-	list_remove(&p->hook);
-	if (p->slot < ha->n_slots && ha->slots[p->slot] == p)
-		ha->slots[p->slot] = NULL;
-	free(p);
-	t->err.code = code;
-	snprintf(t->err.text, sizeof t->err.text, "%s", text);
-	t->chain_revision_after = revision;
-	t->impl = NULL;
-	if (ha->leaving)
-		turn_soon(ha);
-	t->done(t);
-}
-
-static void end_all_decisions(struct ha *ha, const char *why)
-{
-	while (!list_empty(&ha->decisions))
-		end_decision(MEM_OWNER(ha->decisions.next, struct pending, hook), ERR_FENCED, why,
-			     0);
-}
-
-static void decision_done(struct etcd_call *call);
-
-static void send_decision(struct pending *p)
-{
-	struct ha *ha = p->ha;
-	struct fence f = fence_of(ha);
-	p->call.done = decision_done;
-	uint64_t deadline = MUTANT_UNKNOWN_AS_FAILED ? in_ms(ha, 300) : 0;
-	etcd_start(ha->etcd, &p->call, CALL_DECISION,
-		   fence_decision(&f, p->txn, p->slot, p->number), deadline);
-}
-
-/* The predicate refused one: this one ends, and the core learns who leads. */
-static void deposed(struct pending *p, struct etcd_call *call, const char *text)
-{
-	struct ha *ha = p->ha;
-	struct wire_answer answer = call->answer;
-	struct elect_candidate queue[ELECT_CANDIDATES_MAX];
-	struct elect_event ev = {.kind = ELECT_EV_DEPOSED};
-	if (call->err.code == ERR_OK)
-		tell_queue(ha, &ev, fence_queue(CALL_DECISION, &answer), answer.header.revision,
-			   queue);
-	end_decision(p, ERR_FENCED, text, 0);
-	step(ha, &ev);
-	wire_answer_fini(&answer);
-}
-
-static void decision_answered(struct pending *p, struct etcd_call *call)
-{
-	struct ha *ha = p->ha;
-	struct fence f = fence_of(ha);
-	struct fence_outcome o;
-	struct etcd_view v;
-	etcd_view(ha->etcd, &v);
-	fence_judge(&f, p->txn, p->slot, p->number, &call->answer, &o);
-	if (o.verdict == FENCE_DEPOSED) {
-		deposed(p, call, o.text);
-		return;
-	}
-	wire_answer_fini(&call->answer);
-	if (o.verdict == FENCE_REGRESSED) {
-		world_log(ha->w, LOG_LEVEL_ERROR, "the store went back in time: %s", o.text);
-		ha->halted = true;
-	}
-	if (ha->halted || v.regressed || o.verdict == FENCE_REGRESSED) {
-		end_decision(p, ERR_CORRUPT, "the store went back in time", 0);
-		step(ha, &(struct elect_event){.kind = ELECT_EV_REGRESSED});
-	} else if (o.verdict == FENCE_DONE) {
-		end_decision(p, ERR_OK, "", o.revision);
-	} else if (o.verdict == FENCE_CONFLICT) {
-		end_decision(p, ERR_CONFLICT, o.text, 0);
-	} else {
-		send_decision(p);
-	}
-}
-
-static void decision_done(struct etcd_call *call)
-{
-	struct pending *p = MEM_OWNER(call, struct pending, call);
-	if (call->err.code == ERR_OK) {
-		decision_answered(p, call);
-		return;
-	}
-	wire_answer_fini(&call->answer);
-	struct err e = call->err;
-	switch (e.code) {
-	case ERR_NOTFOUND: /* the tag's lease, which is ours, is gone */
-		deposed(p, call, "the lease is gone");
-		return;
-	case ERR_LIMIT:
-	case ERR_UNAVAILABLE:
-	case ERR_INVALID:
-		break;
-	case ERR_EXISTS:
-	case ERR_CONFLICT:
-	case ERR_FENCED:
-	case ERR_CORRUPT:
-		e.code = ERR_INVALID;
-		break;
-	case ERR_OK:
-	case ERR_AGAIN:
-	case ERR_NOTSENT:
-	case ERR_UNKNOWN: /* not without a deadline */
-	case ERR_DENIED:
-	case ERR_IO:
-	case ERR_CANCELED:
-	case ERR_COUNT:
-		e.code = ERR_UNAVAILABLE;
-		break;
-	}
-	end_decision(p, e.code, e.text, 0);
-}
-
-static void chain_is_free(const struct ha *ha, const struct ha_txn *t)
-{
-	for (unsigned i = 0; i < ha->n_slots; i++)
-		assert(ha->slots[i] == NULL ||
-		       strcmp(ha->slots[i]->txn->chain_key, t->chain_key) != 0);
-}
-
-static unsigned free_slot(struct ha *ha, struct pending *p)
-{
-	unsigned i = 0;
-	while (i < ha->n_slots && ha->slots[i])
-		i++;
-	assert(i < SLOTS_MAX);
-	if (i == ha->n_slots) {
-		unsigned n = ha->n_slots ? ha->n_slots * 2 : 16;
-		ha->slots = mem_resize(ha->slots, n, sizeof(struct pending *));
-		memset(ha->slots + ha->n_slots, 0, (n - ha->n_slots) * sizeof(struct pending *));
-		ha->n_slots = n;
-	}
-	ha->slots[i] = p;
-	return i;
-}
-
-/* Why no decision can be taken now; ERR_OK if one can. */
-static enum errc may_decide(const struct ha *ha, struct err *e)
-{
-	struct etcd_view v;
-	etcd_view(ha->etcd, &v);
-	if (ha->halted || v.regressed)
-		return err_set(e, ERR_CORRUPT, "the store went back in time: %s", v.regress_why);
-	/* A process that was paused may be asked before its own timer tells it so. */
-	bool late = ha->role == HA_LEADING && world_now_ms(ha->w) >= ha->elect.deadline_ms;
-	if (ha->role == HA_SUSPENDED || late)
-		return err_set(e, ERR_UNAVAILABLE, "leadership is suspended: etcd does not answer");
-	if (ha->role != HA_LEADING)
-		return err_set(e, ERR_FENCED, "not the leader");
-	if (ha->leaving)
-		return err_set(e, ERR_UNAVAILABLE, "handing the lead over");
-	return ERR_OK;
-}
-
-void ha_decide(struct ha *ha, struct ha_txn *t)
-{
-	assert(t->impl == NULL && t->n_ops > 0);
-	struct pending *p = mem_alloc(sizeof *p);
-	p->ha = ha;
-	p->txn = t;
-	t->impl = p;
-	t->err = (struct err){0};
-	t->chain_revision_after = 0;
-	if (may_decide(ha, &p->err) || fence_check(t, &p->err)) {
-		p->slot = SLOTS_MAX;
-		list_append(&ha->ended, &p->hook);
-		turn_soon(ha);
-		return;
-	}
-	chain_is_free(ha, t);
-	p->slot = free_slot(ha, p);
-	p->number = ++ha->numbers;
-	list_append(&ha->decisions, &p->hook);
-	send_decision(p);
-}
-
-/* ---- reads ---- */
-
-static void reading_free(struct reading *r)
-{
-	etcd_cancel(r->ha->etcd, &r->call);
-	list_remove(&r->hook);
-	r->read->impl = NULL;
-	docs_fini(&r->docs);
-	free(r->key);
-	free(r);
-}
-
-static void read_page_done(struct etcd_call *call);
-
-static void read_page(struct reading *r)
-{
-	struct wire_op op = {.kind = WIRE_RANGE,
-			     .key = r->key,
-			     .prefix = r->prefix,
-			     .after = r->docs.n ? r->docs.kvs[r->docs.n - 1].key : NULL,
-			     .limit = r->prefix ? PAGE : 0,
-			     .revision = r->revision};
-	r->call.done = read_page_done;
-	etcd_start(r->ha->etcd, &r->call, CALL_RANGE, wire_range(&op), r->deadline_ms);
-}
-
-static void read_finished(struct reading *r, const struct err *e)
-{
-	struct ha_read *read = r->read;
-	struct docs docs = r->docs;
-	struct ha_doc *view = docs_view(r->ha, &docs);
-	read->err = *e;
-	if (e->code == ERR_UNKNOWN || e->code == ERR_NOTSENT)
-		read->err.code = ERR_UNAVAILABLE;
-	read->docs = view;
-	read->n_docs = e->code == ERR_OK ? docs.n : 0;
-	read->revision = r->revision;
-	r->docs = (struct docs){0};
-	reading_free(r);
-	read->done(read); /* the read itself may be gone afterwards */
-	free(view);
-	docs_fini(&docs);
-}
-
-static void read_page_done(struct etcd_call *call)
-{
-	struct reading *r = MEM_OWNER(call, struct reading, call);
-	bool ok = call->err.code == ERR_OK;
-	bool more = ok && r->prefix && call->answer.ranges[0].more && call->answer.ranges[0].n;
-	if (ok) {
-		if (r->revision == 0)
-			r->revision = call->answer.header.revision;
-		docs_take(&r->docs, &call->answer.ranges[0]);
-	}
-	wire_answer_fini(&call->answer);
-	if (more)
-		read_page(r);
-	else
-		read_finished(r, &call->err);
-}
-
-void ha_get(struct ha *ha, struct ha_read *read, const char *key, bool prefix, uint64_t at_revision)
-{
-	assert(read->impl == NULL);
-	struct reading *r = mem_alloc(sizeof *r);
-	r->ha = ha;
-	r->read = read;
-	r->key = fence_key(ha->root, key);
-	r->prefix = prefix;
-	r->revision = at_revision;
-	r->deadline_ms = in_ms(ha, ha->lease_ms * 2);
-	read->impl = r;
-	list_append(&ha->readings, &r->hook);
-	read_page(r);
-}
-
-void ha_get_cancel(struct ha *ha, struct ha_read *read)
-{
-	(void)ha;
-	if (read->impl)
-		reading_free(read->impl);
-}
-
-/* ---- how fresh is somebody's lease? ---- */
-
-struct asking {
-	struct list hook;
-	struct ha *ha;
-	struct ha_renewal *renewal;
-	struct etcd_call call;
-};
-
-static void asking_free(struct asking *a)
-{
-	etcd_cancel(a->ha->etcd, &a->call);
-	list_remove(&a->hook);
-	a->renewal->impl = NULL;
-	free(a);
-}
-
-static void renewal_done(struct etcd_call *call)
-{
-	struct asking *a = MEM_OWNER(call, struct asking, call);
-	struct ha_renewal *r = a->renewal;
-	r->err = call->err;
-	if (r->err.code != ERR_OK)
-		r->err.code = ERR_UNAVAILABLE;
-	r->left_s = call->answer.ttl_s;
-	r->granted_s = call->answer.granted_s;
-	wire_answer_fini(&call->answer);
-	asking_free(a);
-	r->done(r);
-}
-
-static uint64_t lease_of(const struct ha *ha, const char *instance) /* 0: not a candidate */
-{
-	for (unsigned i = 0; i < ha->elect.n_queue; i++)
-		if (strcmp(ha->elect.queue[i].instance, instance) == 0)
-			return strtoull(ha->elect.queue[i].key, NULL, 16);
-	return 0;
-}
-
-void ha_renewal(struct ha *ha, struct ha_renewal *r, const char *instance)
-{
-	assert(r->impl == NULL);
-	struct asking *a = mem_alloc(sizeof *a);
-	a->ha = ha;
-	a->renewal = r;
-	a->call.done = renewal_done;
-	r->err = (struct err){0};
-	r->impl = a;
-	list_append(&ha->askings, &a->hook);
-	etcd_start(ha->etcd, &a->call, CALL_TTL, wire_lease(lease_of(ha, instance)),
-		   in_ms(ha, ha->lease_ms / 4));
-}
-
-void ha_renewal_cancel(struct ha *ha, struct ha_renewal *r)
-{
-	(void)ha;
-	if (r->impl)
-		asking_free(r->impl);
-}
-
-/* ---- barriers for others ---- */
-
-static void end_waiter(struct waiter *b, enum errc code, const char *text)
-{
-	struct ha_barrier *barrier = b->barrier;
-	list_remove(&b->hook);
-	free(b);
-	barrier->impl = NULL;
-	barrier->err.code = code;
-	snprintf(barrier->err.text, sizeof barrier->err.text, "%s", text);
-	barrier->done(barrier);
-}
-
-/* Ends those who are on the list now; who joins meanwhile waits for the next. */
-static void end_waiters(struct list *from, enum errc code, const char *text)
-{
-	struct list now;
-	list_init(&now);
-	while (!list_empty(from)) {
-		struct list *hook = from->next;
-		list_remove(hook);
-		list_append(&now, hook);
-	}
-	while (!list_empty(&now))
-		end_waiter(MEM_OWNER(now.next, struct waiter, hook), code, text);
-}
-
-static void barrier_done(struct etcd_call *call);
-
-static void start_barrier(struct ha *ha)
-{
-	uint64_t now = world_now_ms(ha->w);
-	if (ha->barrier.impl || list_empty(&ha->waiting) || ha->role != HA_LEADING)
-		return;
-	if (now < ha->barrier_at_ms) {
-		if (!world_timer_armed(&ha->barrier_gap))
-			world_timer_arm(ha->w, &ha->barrier_gap, ha->barrier_at_ms);
-		return;
-	}
-	while (!list_empty(&ha->waiting)) {
-		struct list *hook = ha->waiting.next;
-		list_remove(hook);
-		list_append(&ha->riding, hook);
-	}
-	struct fence f = fence_of(ha);
-	ha->barrier_at_ms = now + BARRIER_GAP_MS;
-	ha->barrier.done = barrier_done;
-	etcd_start(ha->etcd, &ha->barrier, CALL_BARRIER, fence_barrier(&f, false, 0),
-		   now + ha->lease_ms / 2);
-}
-
-static void barrier_gap_over(struct world_timer *t)
-{
-	start_barrier(MEM_OWNER(t, struct ha, barrier_gap));
-}
-
-static void barrier_done(struct etcd_call *call)
-{
-	struct ha *ha = MEM_OWNER(call, struct ha, barrier);
-	struct wire_answer answer = call->answer;
-	if (call->err.code != ERR_OK) {
-		end_waiters(&ha->riding, ERR_UNAVAILABLE, call->err.text);
-	} else if (answer.succeeded) {
-		end_waiters(&ha->riding, ERR_OK, "");
-	} else {
-		struct elect_candidate queue[ELECT_CANDIDATES_MAX];
-		struct elect_event ev = {.kind = ELECT_EV_DEPOSED};
-		tell_queue(ha, &ev, fence_queue(CALL_BARRIER, &answer), answer.header.revision,
-			   queue);
-		end_waiters(&ha->riding, ERR_FENCED, "no longer the leader");
-		step(ha, &ev);
-	}
-	wire_answer_fini(&answer);
-	start_barrier(ha);
-}
-
-void ha_barrier(struct ha *ha, struct ha_barrier *b)
-{
-	assert(b->impl == NULL);
-	struct waiter *waiter = mem_alloc(sizeof *waiter);
-	waiter->barrier = b;
-	b->impl = waiter;
-	if (may_decide(ha, &waiter->err)) {
-		list_append(&ha->refused, &waiter->hook);
-		turn_soon(ha);
-		return;
-	}
-	list_append(&ha->waiting, &waiter->hook);
-	start_barrier(ha);
-}
-
-void ha_barrier_cancel(struct ha *ha, struct ha_barrier *b)
-{
-	(void)ha;
-	struct waiter *waiter = b->impl;
-	if (waiter == NULL)
-		return;
-	list_remove(&waiter->hook);
-	free(waiter);
-	b->impl = NULL;
 }
 
 /* ---- roles ---- */
@@ -983,11 +457,11 @@ static void role_changed(struct ha *ha, const char *why)
 	upkeep_set_leading(&ha->upkeep, now == HA_LEADING);
 	if (now == HA_FOLLOWING) {
 		etcd_cancel(ha->etcd, &ha->barrier);
-		end_all_decisions(ha, why);
-		end_waiters(&ha->waiting, ERR_FENCED, why);
-		end_waiters(&ha->riding, ERR_FENCED, why);
+		ha_end_all_decisions(ha, why);
+		ha_end_waiters(&ha->waiting, ERR_FENCED, why);
+		ha_end_waiters(&ha->riding, ERR_FENCED, why);
 	} else if (now == HA_SUSPENDED) {
-		end_waiters(&ha->waiting, ERR_UNAVAILABLE, "leadership is suspended");
+		ha_end_waiters(&ha->waiting, ERR_UNAVAILABLE, "leadership is suspended");
 	}
 	struct docs hot = {0};
 	struct ha_doc *view = NULL;
@@ -1014,20 +488,20 @@ static void watch_frame(struct etcd_watch *watch, const struct wire_frame *frame
 		const struct wire_event *e = &frame->events[i];
 		look |= !e->deleted;
 		if (e->deleted && e->kv.key_len > skip)
-			step(ha, &(struct elect_event){.kind = ELECT_EV_DELETED,
-						       .key = e->kv.key + skip,
-						       .revision = e->kv.mod_revision});
+			ha_step(ha, &(struct elect_event){.kind = ELECT_EV_DELETED,
+							  .key = e->kv.key + skip,
+							  .revision = e->kv.mod_revision});
 	}
 	if (look)
-		step(ha, &(struct elect_event){.kind = ELECT_EV_HINT});
+		ha_step(ha, &(struct elect_event){.kind = ELECT_EV_HINT});
 }
 
 static void watch_lost(struct etcd_watch *watch, const char *why)
 {
 	struct ha *ha = MEM_OWNER(watch, struct ha, watch);
 	world_log(ha->w, LOG_LEVEL_DEBUG, "ha: watch lost: %s -> list and watch again", why);
-	ha->watch_at_ms = in_ms(ha, WATCH_AGAIN_MS);
-	step(ha, &(struct elect_event){.kind = ELECT_EV_HINT});
+	ha->watch_at_ms = ha_in_ms(ha, WATCH_AGAIN_MS);
+	ha_step(ha, &(struct elect_event){.kind = ELECT_EV_HINT});
 }
 
 static bool wants_watch(const struct ha *ha)
@@ -1098,7 +572,7 @@ static void left(struct ha *ha)
 		r->done(r);
 }
 
-static void step(struct ha *ha, struct elect_event *ev)
+void ha_step(struct ha *ha, struct elect_event *ev)
 {
 	struct elect_effects effects;
 	struct etcd_view v;
@@ -1130,7 +604,7 @@ static void step(struct ha *ha, struct elect_event *ev)
 
 static void woke(struct world_timer *t)
 {
-	step(MEM_OWNER(t, struct ha, wake), &(struct elect_event){.kind = ELECT_EV_TIME});
+	ha_step(MEM_OWNER(t, struct ha, wake), &(struct elect_event){.kind = ELECT_EV_TIME});
 }
 
 /* ---- what was asked for from outside ---- */
@@ -1139,7 +613,7 @@ static void leave(struct ha *ha)
 {
 	enum elect_event_kind kind = ha->coming_back ? ELECT_EV_STEP_DOWN : ELECT_EV_RESIGN;
 	bool no_candidacy = elect_state(&ha->elect) == ELECT_STARTING;
-	step(ha, &(struct elect_event){.kind = kind});
+	ha_step(ha, &(struct elect_event){.kind = kind});
 	if (ha->coming_back && no_candidacy)
 		came_back(ha); /* there was nothing to leave */
 }
@@ -1165,16 +639,16 @@ static void next_turn(struct world_timer *t)
 	while (!list_empty(&ended)) {
 		struct pending *p = MEM_OWNER(ended.next, struct pending, hook);
 		struct err e = p->err;
-		end_decision(p, e.code, e.text, 0);
+		ha_end_decision(p, e.code, e.text, 0);
 	}
 	while (!list_empty(&ha->refused)) {
 		struct waiter *b = MEM_OWNER(ha->refused.next, struct waiter, hook);
 		struct err e = b->err;
-		end_waiter(b, e.code, e.text);
+		ha_end_waiter(b, e.code, e.text);
 	}
 	if (ha->outrun) {
 		ha->outrun = false;
-		step(ha, &(struct elect_event){.kind = ELECT_EV_OUTRUN});
+		ha_step(ha, &(struct elect_event){.kind = ELECT_EV_OUTRUN});
 	}
 	while (!list_empty(&ha->verdicts)) {
 		struct verdict *v = MEM_OWNER(ha->verdicts.next, struct verdict, hook);
@@ -1183,9 +657,9 @@ static void next_turn(struct world_timer *t)
 		if (alive || v->cause == HA_CAUSE_SUSPECTED || !ha_doubted(ha, v->instance))
 			story_verdict(&ha->story, v->instance, v->cause, v->why,
 				      world_now_ms(ha->w));
-		step(ha, &(struct elect_event){.kind = alive ? ELECT_EV_ALIVE : ELECT_EV_DEAD,
-					       .instance = v->instance,
-					       .suspected = v->cause == HA_CAUSE_SUSPECTED});
+		ha_step(ha, &(struct elect_event){.kind = alive ? ELECT_EV_ALIVE : ELECT_EV_DEAD,
+						  .instance = v->instance,
+						  .suspected = v->cause == HA_CAUSE_SUSPECTED});
 		free(v);
 	}
 	begin_leaving(ha);
@@ -1206,7 +680,7 @@ static void note_verdict(struct ha *ha, const char *instance, enum ha_cause caus
 	snprintf(v->instance, sizeof v->instance, "%s", instance);
 	snprintf(v->why, sizeof v->why, "%s", why);
 	list_append(&ha->verdicts, &v->hook);
-	turn_soon(ha);
+	ha_turn_soon(ha);
 }
 
 void ha_declare_dead(struct ha *ha, const char *instance, enum ha_cause cause, const char *why)
@@ -1226,7 +700,7 @@ void ha_take_back(struct ha *ha, const char *instance)
 void ha_outrun(struct ha *ha)
 {
 	ha->outrun = true;
-	turn_soon(ha);
+	ha_turn_soon(ha);
 }
 
 bool ha_doubted(struct ha *ha, const char *instance)
@@ -1253,7 +727,7 @@ static void resign_limit(struct world_timer *t)
 		return;
 	}
 	/* The decision in hand has had its time. */
-	world_timer_arm(ha->w, &ha->resign_limit, in_ms(ha, ha->lease_ms / 8));
+	world_timer_arm(ha->w, &ha->resign_limit, ha_in_ms(ha, ha->lease_ms / 8));
 	leave(ha);
 }
 
@@ -1262,8 +736,8 @@ void ha_step_down(struct ha *ha, struct ha_resign *r)
 	assert(!ha->leaving);
 	ha->leaving = ha->coming_back = true;
 	ha->resign = r;
-	world_timer_arm(ha->w, &ha->resign_limit, in_ms(ha, ha->lease_ms / 8));
-	turn_soon(ha);
+	world_timer_arm(ha->w, &ha->resign_limit, ha_in_ms(ha, ha->lease_ms / 8));
+	ha_turn_soon(ha);
 }
 
 void ha_resign(struct ha *ha, struct ha_resign *r)
@@ -1272,8 +746,8 @@ void ha_resign(struct ha *ha, struct ha_resign *r)
 	ha->leaving = true;
 	ha->coming_back = false;
 	ha->resign = r;
-	world_timer_arm(ha->w, &ha->resign_limit, in_ms(ha, ha->lease_ms / 8));
-	turn_soon(ha);
+	world_timer_arm(ha->w, &ha->resign_limit, ha_in_ms(ha, ha->lease_ms / 8));
+	ha_turn_soon(ha);
 }
 
 /* ---- life ---- */
@@ -1319,7 +793,7 @@ struct ha *ha_create(struct world *w, const struct ha_config *config, struct ha_
 	upkeep_init(&ha->upkeep, w, ha->etcd, config->dedicated, !config->fixed);
 	ha->wake.fire = woke;
 	ha->soon.fire = next_turn;
-	ha->barrier_gap.fire = barrier_gap_over;
+	ha->barrier_gap.fire = ha_barrier_gap_over;
 	ha->resign_limit.fire = resign_limit;
 	world_timer_arm(w, &ha->wake, 0);
 	return ha;
@@ -1361,9 +835,9 @@ void ha_destroy(struct ha *ha)
 	free_waiters(&ha->riding);
 	free_waiters(&ha->refused);
 	while (!list_empty(&ha->readings))
-		reading_free(MEM_OWNER(ha->readings.next, struct reading, hook));
+		ha_reading_free(MEM_OWNER(ha->readings.next, struct reading, hook));
 	while (!list_empty(&ha->askings))
-		asking_free(MEM_OWNER(ha->askings.next, struct asking, hook));
+		ha_asking_free(MEM_OWNER(ha->askings.next, struct asking, hook));
 	while (!list_empty(&ha->verdicts)) {
 		struct verdict *v = MEM_OWNER(ha->verdicts.next, struct verdict, hook);
 		list_remove(&v->hook);

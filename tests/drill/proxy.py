@@ -119,9 +119,11 @@ class Proxy:
 
     def cut(self):
         with self.lock:
+            struck = len(self.watches)
             for w in self.watches:
                 close(w.client, w.server)
-            return len(self.watches)
+            self.watches = []  # what comes next is a new one
+            return struck
 
     def heal(self):
         """What was swallowed is gone: later bytes would make no sense. So they are cut."""

@@ -49,7 +49,7 @@ static const char page_head[] =
 	"1em;color:#222}"
 	"table{border-collapse:collapse;width:100%}td,th{padding:3px 9px;border-bottom:1px solid "
 	"#ddd;text-align:right;white-space:nowrap}"
-	"th{background:#f4f4f4}td:nth-child(2),td:nth-child(3),td:last-child,th:nth-child(2),"
+	"th{background:#f4f4f4;white-space:normal;vertical-align:bottom}td:nth-child(2),td:nth-child(3),td:last-child,th:nth-child(2),"
 	"th:nth-child(3),th:last-child{text-align:left}"
 	".held{color:#176b2c}.broken{color:#b00020;font-weight:bold}svg{width:100%;height:auto;"
 	"margin:.5em 0 1.5em}svg text{font:11px system-ui,sans-serif;fill:#555}</style></head>"

@@ -436,6 +436,7 @@ Test(sim_etcd, a_deposed_leader_answers_although_its_successor_is_dead)
 	await(&f, &a);
 	cr_assert_eq(a.code, ERR_OK);
 	cr_assert_eq(a.status, 200);
+	buf_fini(&a.text);
 	close_cluster(&f);
 }
 

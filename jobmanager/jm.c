@@ -395,6 +395,7 @@ static void forget_all(struct jm *jm, struct jm_effects *fx)
 	jm->tms.next_registration = next_registration;
 	jm->done_loaded = false;
 	jm->done_token = jm->cleanup_token = 0;
+	jm->reread_ms = 0;
 	jm->stopped[0] = '\0';
 	jm->ahead.v = jm->accepting = 0;
 	jm->epoch.v = 0;
@@ -440,8 +441,9 @@ static void lead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx
 	say_careful(jm, fx);
 	effects_trace(fx, LOG_LEVEL_INFO, "leads with epoch %" PRIu64 ": %zu jobs to reconcile",
 		      jm->epoch.v, jm->quarantine.n_docs);
-	jm->done_token = read_keys(jm, "done/", fx);
-	jm->cleanup_token = read_keys(jm, "cleanup/", fx);
+	/* What has ended may be a lot to read, and nobody's life depends on it. */
+	jm->cleanup_missing = true;
+	jm->reread_ms = jm->now_ms + JM_READ_DONE_MS;
 }
 
 static void follow(struct jm *jm, struct jm_effects *fx)

@@ -16,6 +16,7 @@ enum {
 	JM_DUE = 64,                 /* jobs whose time has come, in one step */
 	JM_PLACEMENTS = 4,           /* in one step */
 	JM_OPENED_BYTES = 256 << 10, /* of documents, in one step */
+	JM_READ_DONE_MS = 50,        /* after the lead began: by then what runs has been adopted */
 	JM_BEATS_ROUND_MS = 50,      /* beats are due together, at its multiples */
 	JM_ENDED_SHOWN = 500,        /* terminal jobs in memory; older ones are in the store only */
 	JM_TOMBSTONE_DAYS = 7        /* and then their tombstones are deleted */

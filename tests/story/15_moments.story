@@ -64,7 +64,7 @@ show wordcount
 [  12.359s] tm=tm-2 registered: 2 slots, 1 attempts
 [  12.359s] job=wordcount/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
 [  12.360s]   tm-2 <- complete attempt=1 ckpt=2
-[  12.370s] storage removes jobs/a.../chk-1/
+[  12.420s] storage removes jobs/a.../chk-1/
   status=RUNNING attempt=1 restarts=0 counted=0 newest=2 committed=1 failures=0
 
 # All acknowledged and the manifest stored, the pointer not recorded.
@@ -168,9 +168,9 @@ store show
 [  28.000s] leads with epoch 41: 0 jobs to reconcile
 [  28.010s] tm=tm-1 registered: 2 slots, 1 attempts
 [  28.011s] tm=tm-2 registered: 2 slots, 1 attempts
-[  28.011s]   tm-1 <- cancel attempt=3 ckpt=3 terminal
-[  28.012s]   tm-2 <- cancel attempt=3 ckpt=3 terminal
-[  28.022s] storage removes jobs/a.../
+[  28.052s]   tm-1 <- cancel attempt=3 ckpt=3 terminal
+[  28.052s]   tm-2 <- cancel attempt=3 ckpt=3 terminal
+[  28.072s] storage removes jobs/a.../
   status=CANCELED attempt=3 restarts=2 counted=2 newest=3 committed=3 failures=2
   run/_cluster
   done/aaaaaaaa

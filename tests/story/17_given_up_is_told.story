@@ -45,7 +45,7 @@ run 500ms
 [7201.255s]   tm-1 <- abort attempt=1 ckpt=2
 [7201.255s]   tm-2 <- abort attempt=1 ckpt=1
 [7201.255s]   tm-2 <- abort attempt=1 ckpt=2
-[7201.265s] storage removes jobs/a.../chk-2/
+[7201.315s] storage removes jobs/a.../chk-2/
 
 # A new attempt is told nothing of what was before it.
 

@@ -22,7 +22,7 @@ show wordcount
 [   0.046s] answer: UNAVAILABLE: this job is being looked up
 [   0.052s] tm=tm-1 registered: 2 slots, 1 attempts
 [   0.053s]   tm-1 <- cancel attempt=1 terminal
-[   0.064s] storage removes jobs/a.../
+[   0.114s] storage removes jobs/a.../
   status=CANCELED attempt=1 restarts=0 counted=0 newest=0 committed=0 failures=0
 
 # Another specification under its id is one.

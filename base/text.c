@@ -108,6 +108,19 @@ bool text_unhex(const char *hex, void *out, size_t len)
 	return true;
 }
 
+bool text_hex64(const char *hex, uint64_t *out)
+{
+	unsigned char b[8];
+	uint64_t v = 0;
+
+	if (!text_unhex(hex, b, sizeof(b)))
+		return false;
+	for (unsigned i = 0; i < sizeof(b); i++)
+		v = v << 8 | b[i];
+	*out = v;
+	return true;
+}
+
 void text_base64(struct buf *out, const void *data, size_t len)
 {
 	size_t need = 4 * ((len + 2) / 3);

@@ -26,6 +26,8 @@ MUST_CHECK enum errc text_i64(const char *text, int64_t *out, struct err *e);
 void text_hex(const void *data, size_t len, char *out);
 /* Exactly 2 * len hexadecimal digits of either case into `out`. */
 MUST_CHECK bool text_unhex(const char *hex, void *out, size_t len);
+/* Exactly 16 hexadecimal digits, the most significant first: a checksum as it is written. */
+MUST_CHECK bool text_hex64(const char *hex, uint64_t *out);
 
 void text_base64(struct buf *out, const void *data, size_t len);
 /* Standard alphabet with padding; anything else is ERR_INVALID. Appends to `out`. */

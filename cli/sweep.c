@@ -129,19 +129,6 @@ void sweep_fini(struct sweep *s)
 
 /* ---- manifests ---- */
 
-/* 16 hexadecimal digits, the most significant first. */
-static bool hex64(const char *text, uint64_t *out)
-{
-	unsigned char b[8];
-	uint64_t v = 0;
-	if (strlen(text) != 16 || !text_unhex(text, b, 8))
-		return false;
-	for (unsigned i = 0; i < 8; i++)
-		v = v << 8 | b[i];
-	*out = v;
-	return true;
-}
-
 static MUST_CHECK enum errc add_needed(struct sweep *s, unsigned pointer, const json_t *o,
 				       struct err *e)
 {
@@ -155,7 +142,7 @@ static MUST_CHECK enum errc add_needed(struct sweep *s, unsigned pointer, const 
 		rc = json_get_text(o, "objects[]", "checksum", &checksum, e);
 	if (rc)
 		return rc;
-	if (!hex64(checksum, &sum))
+	if (!text_hex64(checksum, &sum))
 		return err_set(e, ERR_CORRUPT, "objects[].checksum: not 16 hexadecimal digits");
 	if (s->n_needed == OBJECTS_MAX)
 		return err_set(e, ERR_LIMIT, "objects: too many");
@@ -173,7 +160,7 @@ enum errc sweep_manifest(struct sweep *s, size_t i, const char *bytes, size_t le
 	json_t *doc = NULL, *objects = NULL, *o;
 	uint64_t want = 0;
 	size_t k;
-	if (p->checksum[0] && (!hex64(p->checksum, &want) || XXH3_64bits(bytes, len) != want))
+	if (p->checksum[0] && (!text_hex64(p->checksum, &want) || XXH3_64bits(bytes, len) != want))
 		return err_set(e, ERR_CORRUPT, "its checksum is not %s", p->checksum);
 	enum errc rc = json_parse(bytes, len, &doc, e);
 	if (rc == ERR_OK)

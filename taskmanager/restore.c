@@ -13,20 +13,6 @@
 
 /* ---- the manifest ---- */
 
-/* 16 hexadecimal digits, the most significant first. */
-static bool hex64(const char *text, uint64_t *out)
-{
-	unsigned char b[8];
-	uint64_t v = 0;
-
-	if (strlen(text) != 16 || !text_unhex(text, b, 8))
-		return false;
-	for (unsigned i = 0; i < 8; i++)
-		v = v << 8 | b[i];
-	*out = v;
-	return true;
-}
-
 static enum errc object_parse(const json_t *o, struct restore_object *out, struct err *e)
 {
 	const char *path, *checksum;
@@ -39,7 +25,7 @@ static enum errc object_parse(const json_t *o, struct restore_object *out, struc
 		code = json_get_text(o, "objects[]", "checksum", &checksum, e);
 	if (code != ERR_OK)
 		return code;
-	if (!hex64(checksum, &out->checksum))
+	if (!text_hex64(checksum, &out->checksum))
 		return err_set(e, ERR_INVALID, "objects[].checksum: not 16 hexadecimal digits");
 	out->path = mem_text(path);
 	out->bytes = (uint64_t)bytes;
@@ -110,7 +96,7 @@ enum errc restore_load(struct storage *s, struct local *local, const char *manif
 	if (code == ERR_NOTFOUND)
 		code = err_set(e, ERR_CORRUPT, "the object does not exist");
 	if (code == ERR_OK && *checksum &&
-	    (!hex64(checksum, &want) || XXH3_64bits(b.data, b.len) != want))
+	    (!text_hex64(checksum, &want) || XXH3_64bits(b.data, b.len) != want))
 		code = err_set(e, ERR_CORRUPT, "its checksum is not %s", checksum);
 	if (code == ERR_OK && (json_parse(b.data ? b.data : "", b.len, &doc, e) != ERR_OK ||
 			       manifest_parse(doc, &r, e) != ERR_OK)) {

@@ -92,6 +92,16 @@ Test(text, hexadecimal_there_and_back)
 	cr_assert(text_unhex("", back, 0));
 }
 
+Test(text, a_checksum_as_it_is_written)
+{
+	uint64_t sum = 0;
+	cr_assert(text_hex64("0123456789abcdeF", &sum));
+	cr_assert(eq(u64, sum, UINT64_C(0x0123456789abcdef)));
+	cr_assert(not(text_hex64("0123456789abcde", &sum)));
+	cr_assert(not(text_hex64("0123456789abcdef0", &sum)));
+	cr_assert(not(text_hex64("0123456789abcdeg", &sum)));
+}
+
 Test(text, base64_vectors_of_rfc_4648)
 {
 	static const char *const vectors[][2] = {{"", ""},

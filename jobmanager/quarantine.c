@@ -299,6 +299,7 @@ void quarantine_begin(struct quarantine *q, const struct quarantine_start *s)
 	q->blind = true;
 #endif
 	bool wait = q->mode != QUARANTINE_CALM && !q->blind && q->n_docs;
+	q->retry_ms = wait ? 0 : s->now_ms + QUARANTINE_CALM_MS;
 	sm_move(&q->sm, wait ? QUARANTINE_RECORDING : QUARANTINE_OPENING, "a leader begins");
 }
 
@@ -497,6 +498,8 @@ bool quarantine_release(struct quarantine *q, const struct job_id *job)
 uint64_t quarantine_wake_ms(const struct quarantine *q, uint64_t now_ms, int64_t wall_ms)
 {
 	uint64_t wake = UINT64_MAX;
+	if (sm_state(&q->sm) == QUARANTINE_OPENING)
+		return now_ms;
 	if (q->token)
 		return wake;
 	if (q->dirty && !q->blind)
@@ -516,7 +519,6 @@ uint64_t quarantine_wake_ms(const struct quarantine *q, uint64_t now_ms, int64_t
 		}
 		return wake;
 	case QUARANTINE_OPENING:
-		return now_ms;
 	case QUARANTINE_IDLE:
 	case QUARANTINE_STATE_COUNT:
 		break;

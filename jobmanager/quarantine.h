@@ -13,7 +13,9 @@
  * leaders began and whether they lived for two seconds (settled). From it a new
  * leader knows how careful it has to be:
  *
- *   calm     nobody crashed early lately: opens all jobs at once, records itself meanwhile
+ *   calm     nobody crashed early lately: opens all jobs at once, and records itself a moment
+ *            later (QUARANTINE_CALM_MS): what users wait for goes to the store first. Should it
+ *            die within that moment, its successor saw it in the queue and counts it all the same
  *   wary     the one before crashed early: records itself first, then opens all
  *   careful  two in a row crashed early within the last minute: opens the jobs one by one,
  *            each behind a recorded mark; those with marks last
@@ -54,6 +56,7 @@ enum {
 	QUARANTINE_WINDOW_MS = 60000,
 	QUARANTINE_AGAIN_MS = 300000,
 	QUARANTINE_RETRY_MS = 1000,
+	QUARANTINE_CALM_MS = 20,
 	QUARANTINE_FORGIVE_MS = 120000 /* the orphan timeout, and as much again */
 };
 
@@ -111,7 +114,7 @@ struct quarantine {
 	uint64_t token;      /* of the write in flight; 0: none */
 	uint64_t due_ms;     /* WATCHING: until then */
 	uint64_t settles_ms; /* not settled before: the last job was opened two seconds ago */
-	uint64_t retry_ms;   /* a refused write: not again before */
+	uint64_t retry_ms;   /* nothing is written before */
 	size_t n_docs;
 	struct quarantine_doc *docs; /* owns; in the order of opening */
 };

@@ -27,9 +27,9 @@ tm release tm-1 committed
 run 200ms
 store show
 ----
-  run/_cluster
   cleanup/aaaaaaaa/00000001
   cleanup/aaaaaaaa/00000002
+  run/_cluster
   done/aaaaaaaa
 
 # Again is fine; a job that ended otherwise is not cancelled.
@@ -60,8 +60,8 @@ store show
 [  13.282s] job=other/cccccccc CANCELLING -> CANCELED: what was completed is committed
 [  13.283s]   tm-1 <- complete attempt=1 ckpt=1
 [  13.283s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
-  run/_cluster
   done/aaaaaaaa
+  run/_cluster
   resolve/cccccccc
   done/cccccccc
 
@@ -109,8 +109,8 @@ store show
 tm back tm-1
 run 200ms
 ----
-  run/_cluster
   done/aaaaaaaa
+  run/_cluster
   resolve/cccccccc
   done/cccccccc
   done/dddddddd
@@ -128,8 +128,8 @@ store show
 show fourth
 ----
 [  35.958s] storage removes jobs/e.../
-  run/_cluster
   done/aaaaaaaa
+  run/_cluster
   resolve/cccccccc
   done/cccccccc
   done/dddddddd
@@ -162,8 +162,8 @@ show fifth
 [  45.751s]   tm-1 <- complete attempt=1 ckpt=1
 [  45.751s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
 [  45.760s] job=fifth/ffffffff CANCELED: what it had left in doubt is committed
-  run/_cluster
   done/aaaaaaaa
+  run/_cluster
   resolve/cccccccc
   done/cccccccc
   done/dddddddd

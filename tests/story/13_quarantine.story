@@ -63,11 +63,11 @@ store show
 ----
   status=RUNNING attempt=1 restarts=0 counted=0 newest=0 committed=0 failures=0
   not opened: quarantined, 3 marks
-  run/_cluster
   spec/aaaaaaaa
   run/aaaaaaaa
   spec/bbbbbbbb
   run/bbbbbbbb
+  run/_cluster
 
 # Its tasks were left alone: nobody was told anything about it. They may run on, so their slots are
 # not given to others.

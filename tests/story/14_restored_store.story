@@ -53,7 +53,7 @@ show wordcount
 [  44.036s] answer: OK
 [  44.036s] the store is accepted as it is: epochs go on above 9
 [  44.043s] the leader hands over
-[  44.043s] leads with epoch 13: 1 jobs to reconcile
+[  44.043s] leads with epoch 12: 1 jobs to reconcile
 [  44.053s] tm=tm-1 registered: 2 slots, 1 attempts
 [  44.053s] job=wordcount/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
 [  44.056s] job=wordcount/aaaaaaaa region 0 attempt 2 recorded, restores checkpoint 1, delay 50 ms: a restored store was accepted: attempt 1 and checkpoint 3 are given up
@@ -81,7 +81,7 @@ run 3s
 show wordcount
 ----
 [  52.043s] the leader dies
-[  52.043s] leads with epoch 21: 1 jobs to reconcile
+[  52.043s] leads with epoch 20: 1 jobs to reconcile
 [  52.053s] tm=tm-1 registered: 2 slots, 1 attempts
 [  52.053s] job=wordcount/aaaaaaaa RECONCILING -> RUNNING: adopted as it runs
   status=RUNNING attempt=2 restarts=1 counted=0 newest=4 committed=1 failures=1

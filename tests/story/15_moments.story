@@ -165,7 +165,7 @@ store show
 [  27.914s] at leader-terminal-recorded
 [  27.914s] the leader dies
 [  28.000s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
-[  28.000s] leads with epoch 41: 0 jobs to reconcile
+[  28.000s] leads with epoch 40: 0 jobs to reconcile
 [  28.010s] tm=tm-1 registered: 2 slots, 1 attempts
 [  28.011s] tm=tm-2 registered: 2 slots, 1 attempts
 [  28.052s]   tm-1 <- cancel attempt=3 ckpt=3 terminal

@@ -160,6 +160,31 @@ Test(quarantine, a_leader_that_lived_two_seconds_or_handed_over_makes_nobody_car
 	}
 }
 
+/* What users wait for goes to the store first; but what crashes in between counts. */
+Test(quarantine, a_calm_leader_opens_at_once_and_is_recorded_a_moment_later)
+{
+	struct store s = {0};
+	struct leader l;
+	begin(&l, &s, 1000, 10, false);
+	cr_expect(eq(u64, quarantine_wake_ms(&l.q, 1000, wall(&l)), 1000), "there is work to do");
+	cr_expect(run(&l, 0, false));
+	cr_expect(eq(uint, l.opened_a + l.opened_b, 2));
+	cr_expect(eq(u64, s.revision, 0), "%s", s.value);
+	uint64_t at = quarantine_wake_ms(&l.q, l.now_ms, wall(&l));
+	cr_expect(eq(u64, at, 1000 + QUARANTINE_CALM_MS));
+	l.now_ms = at;
+	cr_expect(run(&l, 0, false));
+	cr_expect(eq(u64, s.revision, 1));
+	quarantine_fini(&l.q);
+	s = (struct store){0};
+	begin(&l, &s, 2000, 20, false);
+	cr_expect(not(run(&l, 0, true)), "it dies unrecorded");
+	quarantine_fini(&l.q);
+	begin(&l, &s, 2500, 21, true);
+	cr_expect(eq(int, (int)l.q.mode, QUARANTINE_WARY));
+	quarantine_fini(&l.q);
+}
+
 /* Killed from outside at any time once the job was taken up: that is not the job's doing. */
 Test(quarantine, a_leader_killed_after_it_took_the_job_up_blames_nobody)
 {

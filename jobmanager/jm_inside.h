@@ -1,5 +1,5 @@
 /*
- * jm_inside - the brain's own struct, for jm.c and inspect.c. Nobody else includes it.
+ * jm_inside - the brain's own struct, for jm.c, jm_*.c and inspect.c. Nobody else includes it.
  */
 #ifndef JOBMANAGER_JM_INSIDE_H
 #define JOBMANAGER_JM_INSIDE_H
@@ -58,6 +58,49 @@ struct jm {
 	uint64_t reread_ms;                 /* 0: not */
 };
 
+bool jm_leads(const struct jm *jm); /* may decide and command */
+struct job_env jm_env(struct jm *jm, struct jm_effects *fx);
+
+/* jm_jobs.c: the jobs by id, and their turns. */
 struct job *jm_find(const struct jm *jm, const struct job_id *id); /* NULL: none */
+void jm_add_job(struct jm *jm, struct job *job);                   /* takes it */
+void jm_touch(struct jm *jm, struct job *job); /* it is advanced at the end of this step */
+size_t jm_count_jobs(const struct jm *jm, bool terminal);
+/* Those touched, those whose time has come, or `all`; then those that wait for slots. */
+void jm_advance_jobs(struct jm *jm, bool all, struct jm_effects *fx);
+void jm_remove_gone(struct jm *jm);
+void jm_forget_jobs(struct jm *jm); /* all of them; also the first call of all */
+
+/* jm_open.c: a new leader opens what it found. */
+void jm_say_careful(const struct jm *jm, struct jm_effects *fx);
+bool jm_open_jobs(struct jm *jm, struct jm_effects *fx); /* true: there were some */
+void jm_watch_opened(struct jm *jm);
+
+/* jm_tms.c: TaskManagers and their slots. */
+void jm_tm_register(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx);
+void jm_tm_gone(struct jm *jm, uint64_t stream, struct jm_effects *fx);
+void jm_tm_dead(struct jm *jm, uint64_t stream, struct jm_effects *fx);
+void jm_tm_reports(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx);
+/* Its registration cannot be trusted any more: a new one brings the truth. `why`: it ... */
+void jm_end_registration(struct jm *jm, struct taskmanager *tm, const char *why,
+			 struct jm_effects *fx);
+void jm_watch_tms(struct jm *jm, struct jm_effects *fx); /* beats that are due, and silence */
+void jm_forgive_pause(struct jm *jm, uint64_t now_ms);
+void jm_recount(struct jm *jm); /* all slots in use, anew */
+
+/* jm_ended.c: what earlier leaders left behind. */
+void jm_reread(struct jm *jm, struct jm_effects *fx); /* ask for it, when it is time */
+void jm_done_read(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx);
+void jm_cleanup_read(struct jm *jm, const struct jm_event *ev);
+void jm_met(struct jm *jm, struct job *job, const struct jm_event *ev, struct jm_effects *fx);
+
+/* jm_requests.c: what users ask for; each is answered by a reply. */
+void jm_submit(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx);
+void jm_cancel(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx);
+void jm_release(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx);
+void jm_accept(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx);
+void jm_accepted(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx); /* recorded */
+/* Something is ahead of the store: from now on nothing is changed. */
+void jm_ahead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "jobmanager/job.h"
 
+enum { LOADED_TIMEOUT_MS = 600000 }; /* of a checkpoint, until the specification is read */
 enum { RUN_KEY = 0, SPEC_KEY, DONE_KEY, RESOLVE_KEY };
 void job_key(const struct job *job, int which, char out[JM_KEY_MAX]);
 void cleanup_key(const struct job *job, uint64_t seq, char out[JM_KEY_MAX]);
@@ -13,6 +14,13 @@ void cleanup_key(const struct job *job, uint64_t seq, char out[JM_KEY_MAX]);
 /* "wordcount/1a2b3c4d" for trace lines; borrowed from `out`. */
 enum { JOB_TAG_MAX = SPEC_NAME_MAX + 16 };
 const char *job_tag(const struct job *job, char out[JOB_TAG_MAX]);
+
+#define TRACE(job, env, level, fmt, ...)                                                           \
+	do {                                                                                       \
+		char trace_tag[JOB_TAG_MAX];                                                       \
+		effects_trace((env)->fx, (level), "job=%s " fmt, job_tag((job), trace_tag),        \
+			      __VA_ARGS__);                                                        \
+	} while (0)
 
 void read_key(struct job *job, const struct job_env *env, int which); /* sets `reading` */
 
@@ -34,8 +42,18 @@ struct ckpt_id job_committed(const struct job *job);
 /* The first failure of an attempt counts; later ones are its consequences. */
 void region_fail(struct job *job, unsigned region, const struct doc_failure *failure, bool corrupt);
 void job_freeze(struct job *job, const struct job_env *env, const char *why);
+/* The TaskManager of this part is at fault, not the job. `why` completes "TaskManager tm-1 ...". */
+void job_fail_external(struct job *job, const struct job_env *env, unsigned region, unsigned part,
+		       const char *why);
 void add_leftover(struct job *job, struct taskmanager *tm, uint32_t region, struct attempt attempt);
 
+/* job_life.c: created, found, asked to end, forgotten. */
+void job_take_spec(struct job *job, struct spec *spec); /* takes it */
+enum job_state job_terminal_state(enum doc_status status);
+uint64_t job_back_off_end(const struct doc_region *d, const struct job_env *env);
+/* To whoever waits for a cancel, or for the submission. */
+void job_answer(struct job *job, const struct job_env *env, bool cancels, enum errc code,
+		const char *text);
 /* job_decide.c: draft, and ask for it to be recorded. */
 void job_decide(struct job *job, const struct job_env *env);
 void job_forget_owners(struct job_region *region);

@@ -63,7 +63,7 @@ struct jm_config {
 enum jm_event_kind {
 	JM_TIME,
 	JM_LEADING, /* after the barrier: `docs` are the hot documents (keys "run/..."); the driver
-	                   has seen to it that the keys `cluster` and weir-cluster.json exist */
+	                   has seen to it that the key `cluster` exists */
 	JM_RESUMED, /* LEADING again after SUSPENDED, same epoch */
 	JM_SUSPENDED,
 	JM_FOLLOWING,   /* everything is forgotten; streams are closed */

@@ -19,7 +19,8 @@ enum {
 	CLUSTER_FORMAT = 1,
 	RETRY_MS = 1000,
 	COOKIE_RETRY_MS = 2000,
-	MOMENT_MS = 1 /* by then the loop has written what a step sent */
+	STORAGE_LATER_MS = 100, /* after a takeover, which has the disk and the processors first */
+	MOMENT_MS = 1           /* by then the loop has written what a step sent */
 };
 
 #define CLUSTER_OBJECT "weir-cluster.json"
@@ -363,6 +364,15 @@ static void stamp_answers(struct jm_node *n, bool leads)
 			      : (struct world_header){NULL, NULL};
 }
 
+static void look_at_storage(struct world_timer *t)
+{
+	struct jm_node *n = MEM_OWNER(t, struct jm_node, storage_later);
+	if (!node_leads(n))
+		return;
+	put_cookie(n);
+	recover_look(&n->recover);
+}
+
 static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 {
 	const struct ha_takeover *story = ha_takeover(n->ha);
@@ -387,10 +397,12 @@ static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 		ev = (struct jm_event){.kind = JM_SUSPENDED};
 		node_step(n, &ev);
 	}
-	put_cookie(n);
 	leader_changed(n);
 	history_lead(&n->history);
 	recover_lead(&n->recover);
+	n->storage_later.fire = look_at_storage;
+	world_timer_arm(n->w, &n->storage_later,
+			world_now_ms(n->w) + (story->before.v ? STORAGE_LATER_MS : 0));
 }
 
 static void drop_docs(struct jm_node *n)
@@ -559,6 +571,7 @@ static void not_leading(struct jm_node *n)
 	if (n->told)
 		node_step(n, &ev);
 	n->told = false;
+	world_timer_cancel(n->w, &n->storage_later);
 	history_follow(&n->history);
 	recover_follow(&n->recover);
 	n->cookie_done = false;
@@ -615,6 +628,8 @@ static void on_members(struct ha_listener *l, const struct ha_member *members, s
 		liveness_members(n->liveness, members, n_members);
 	recover_members(&n->recover);
 	leader_changed(n);
+	if (n->role == HA_FOLLOWING && !n->cluster_id[0])
+		find_identity(n); /* the first leader has created it meanwhile */
 }
 
 /* ---- life ---- */
@@ -670,6 +685,7 @@ struct jm_node *jm_node_create(struct world *w, const struct jm_node_config *con
 	list_init(&n->looks);
 	list_init(&n->questions);
 	list_init(&n->held);
+	list_init(&n->early);
 	if (listen_both(n, e)) {
 		free(n);
 		return NULL;
@@ -752,6 +768,7 @@ void jm_node_destroy(struct jm_node *n)
 	world_timer_cancel(n->w, &n->moments);
 	world_timer_cancel(n->w, &n->cluster_retry);
 	world_timer_cancel(n->w, &n->cookie_retry);
+	world_timer_cancel(n->w, &n->storage_later);
 	drop_under_way(n);
 	if (n->cluster_read.impl != NULL)
 		ha_get_cancel(n->ha, &n->cluster_read);

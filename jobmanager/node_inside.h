@@ -49,6 +49,14 @@ struct held {
 	struct world_timer timer;
 };
 
+/* A registration that came while nobody leads yet, as far as we know: held until somebody does. */
+struct early {
+	struct list hook;
+	struct jm_node *node;
+	struct world_request *request;
+	struct world_timer timer;
+};
+
 struct leader {
 	char id[NODE_ID_MAX];
 	char instance[ID_TEXT];
@@ -82,6 +90,7 @@ struct jm_node {
 	struct blob_op cookie;
 	struct world_timer cookie_retry;
 	bool cookie_done;
+	struct world_timer storage_later; /* after a takeover: what concerns storage */
 	char storage_trouble[256];
 	struct jm_doc *docs; /* owns: hot documents, while the identity is being found */
 	size_t n_docs;
@@ -105,7 +114,7 @@ struct jm_node {
 	uint64_t next_token;
 	const char
 		*body; /* borrows: in place of the body of the request being handled; NULL: none */
-	struct list waiting, streams, held;
+	struct list waiting, streams, held, early;
 	struct list probes;                    /* struct probe: of probe.c */
 	struct world_timer pulse;              /* liveness bytes */
 	char liveness_line[LIVENESS_LINE_MAX]; /* as last sent */

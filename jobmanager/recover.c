@@ -13,6 +13,8 @@
 #include "jobmanager/quarantine.h"
 #include "rest/reply.h"
 
+enum { BASE_LATER_MS = 200 };
+
 void recover_init(struct recover *r, struct jm_node *n)
 {
 	*r = (struct recover){.node = n};
@@ -22,6 +24,7 @@ void recover_fini(struct recover *r)
 {
 	recover_follow(r);
 	recover_drop_looks(r);
+	world_timer_cancel(r->node->w, &r->base_later);
 	if (r->base.impl != NULL)
 		ha_get_cancel(r->node->ha, &r->base);
 }
@@ -114,8 +117,12 @@ static void was_listed(struct blob_op *op)
 
 void recover_lead(struct recover *r)
 {
-	struct blob_port *blobs = r->node->blobs;
 	r->epoch = 0;
+}
+
+void recover_look(struct recover *r)
+{
+	struct blob_port *blobs = r->node->blobs;
 	if (r->list.impl != NULL)
 		return;
 	r->list = (struct blob_op){.done = was_listed};
@@ -141,12 +148,23 @@ void recover_follow(struct recover *r)
 	r->proving = false;
 }
 
-void recover_members(struct recover *r)
+static void read_base(struct world_timer *t)
 {
+	struct recover *r = MEM_OWNER(t, struct recover, base_later);
 	if (r->node->role != HA_FOLLOWING || r->base.impl != NULL)
 		return;
 	r->base = (struct ha_read){.done = base_read};
 	ha_get(r->node->ha, &r->base, QUARANTINE_KEY, false, 0);
+}
+
+/* It changes when a restored store was accepted, and hardly ever then. So nothing is asked of etcd
+ * while somebody is just taking over. */
+void recover_members(struct recover *r)
+{
+	struct world *w = r->node->w;
+	r->base_later.fire = read_base;
+	if (!world_timer_armed(&r->base_later))
+		world_timer_arm(w, &r->base_later, world_now_ms(w) + BASE_LATER_MS);
 }
 
 /* ---- what it would cost ---- */

@@ -23,6 +23,7 @@
 
 #include "ha/ha.h"
 #include "state/blob.h"
+#include "world/world.h"
 
 struct jm_node;
 struct world_request;
@@ -36,11 +37,13 @@ struct recover {
 	bool listed; /* storage was looked at in this leadership */
 	struct blob_op list;
 	struct ha_read base; /* a standby's look at run/_cluster */
+	struct world_timer base_later;
 };
 
 void recover_init(struct recover *r, struct jm_node *n);
 void recover_fini(struct recover *r);
 void recover_lead(struct recover *r);    /* the brain was told that it leads */
+void recover_look(struct recover *r);    /* a while later: what does storage say? */
 void recover_follow(struct recover *r);  /* we do not lead */
 void recover_members(struct recover *r); /* the queue changed */
 /* A TaskManager asks for a leader above this epoch. */

@@ -16,7 +16,8 @@ enum {
 	STREAM_HIGH_WATER = 64 << 20,
 	PULSE_HIGH_WATER = 4096,
 	WITNESSES = 5,
-	LINE_MS = 500 /* between two looks at who could be a witness */
+	LINE_MS = 500, /* between two looks at who could be a witness */
+	EARLY_MS = 500 /* a registration waits so long for us to lead */
 };
 
 /* ---- who leads ---- */
@@ -96,16 +97,6 @@ static void on_leader(void *owner, struct world_request *r, const struct route_m
 		liveness_vote(n->liveness, h->voter, after);
 }
 
-void streams_leader_changed(struct jm_node *n)
-{
-	list_each_safe (struct held, h, &n->held, hook) {
-		if (n->leader.epoch > h->after) {
-			tell_leader(n, h->request, true);
-			held_drop(h);
-		}
-	}
-}
-
 /* ---- command streams ---- */
 
 static struct stream *stream_add(struct jm_node *n, struct world_request *r, uint64_t token)
@@ -141,6 +132,37 @@ static bool newer_leader(struct jm_node *n, struct world_request *r, uint64_t ep
 	return true;
 }
 
+static void refuse(struct jm_node *n, struct world_request *r)
+{
+	reply_later(n->w, r, "this JobManager does not lead");
+}
+
+static void early_drop(struct early *x)
+{
+	world_timer_cancel(x->node->w, &x->timer);
+	list_remove(&x->hook);
+	free(x);
+}
+
+static void too_early(struct world_timer *t)
+{
+	struct early *x = MEM_OWNER(t, struct early, timer);
+	refuse(x->node, x->request);
+	early_drop(x);
+}
+
+/* Whoever told the TaskManager that we lead saw the queue change before our barrier was through.
+ * Sent away, it would come back much later than we lead. */
+static void hold_early(struct jm_node *n, struct world_request *r)
+{
+	struct early *x = mem_alloc(sizeof(*x));
+	x->node = n;
+	x->request = r;
+	x->timer.fire = too_early;
+	list_append(&n->early, &x->hook);
+	world_timer_arm(n->w, &x->timer, world_now_ms(n->w) + EARLY_MS);
+}
+
 static void on_register(void *owner, struct world_request *r, const struct route_match *m)
 {
 	struct jm_node *n = owner;
@@ -148,7 +170,10 @@ static void on_register(void *owner, struct world_request *r, const struct route
 	struct err e = {0};
 	(void)m;
 	if (!node_leads(n)) {
-		reply_later(n->w, r, "this JobManager does not lead");
+		if (n->leader.epoch || n->resigning)
+			refuse(n, r);
+		else
+			hold_early(n, r);
 		return;
 	}
 	if (control_registration_decode(r->body, r->body_len, &reg, &e)) {
@@ -165,6 +190,23 @@ static void on_register(void *owner, struct world_request *r, const struct route
 	control_registration_fini(&reg);
 }
 
+void streams_leader_changed(struct jm_node *n)
+{
+	list_each_safe (struct held, h, &n->held, hook) {
+		if (n->leader.epoch > h->after) {
+			tell_leader(n, h->request, true);
+			held_drop(h);
+		}
+	}
+	if (!n->leader.epoch)
+		return; /* nobody leads yet */
+	list_each_safe (struct early, x, &n->early, hook) {
+		struct world_request *r = x->request;
+		early_drop(x);
+		on_register(n, r, NULL);
+	}
+}
+
 static void on_reports(void *owner, struct world_request *r, const struct route_match *m)
 {
 	struct jm_node *n = owner;
@@ -172,7 +214,7 @@ static void on_reports(void *owner, struct world_request *r, const struct route_
 	struct err e = {0};
 	(void)m;
 	if (!node_leads(n)) {
-		reply_later(n->w, r, "this JobManager does not lead");
+		refuse(n, r);
 		return;
 	}
 	if (control_reports_decode(r->body, r->body_len, &reports, &e)) {
@@ -333,6 +375,12 @@ void streams_on_gone(struct world_server *server, struct world_request *r)
 			return;
 		}
 	}
+	list_each_safe (struct early, x, &n->early, hook) {
+		if (x->request == r) {
+			early_drop(x);
+			return;
+		}
+	}
 	list_each_safe (struct waiting, x, &n->waiting, hook) {
 		if (x->request == r) {
 			waiting_drop(x);
@@ -355,6 +403,8 @@ void streams_fini(struct jm_node *n)
 	world_timer_cancel(n->w, &n->pulse);
 	list_each_safe (struct held, h, &n->held, hook)
 		held_drop(h);
+	list_each_safe (struct early, x, &n->early, hook)
+		early_drop(x);
 	list_each_safe (struct stream, s, &n->streams, hook)
 		stream_drop(s);
 }

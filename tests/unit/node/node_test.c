@@ -654,3 +654,38 @@ Test(node, a_standby_without_etcd_does_not_name_a_leader_that_may_be_dead)
 	cr_assert(eq(str, f->client.text, "{\"leader\":null}"));
 	end(f);
 }
+
+/* Its body is no registration: who leads answers 400, who does not 503. */
+static int register_at(struct fixture *f, const char *node)
+{
+	struct client *c = &f->client;
+	c->method = "POST";
+	c->body = "{}";
+	c->done = false;
+	snprintf(c->url, sizeof(c->url), "http://%s:6123/v1/cluster/taskmanagers", node);
+	sim_at(f->sim, 0, client_go, c);
+	cr_assert(sim_run_until(f->sim, &c->done, 10000), "not answered within its time");
+	return c->status;
+}
+
+/* A TaskManager hears of the next leader as soon as the queue changes: before its barrier. */
+Test(node, a_registration_that_comes_too_early_is_held_until_somebody_leads)
+{
+	struct fixture *f = begin(11, NULL);
+	int status = register_at(f, "jm-1");
+	cr_assert(eq(str, (char *)await_leader(f)->name, "jm-1"));
+	cr_expect(eq(int, status, 400), "held, and looked at");
+	cr_expect(eq(int, register_at(f, standby(f)->name), 503), "somebody else leads");
+	end(f);
+}
+
+Test(node, an_early_registration_is_not_held_for_ever)
+{
+	struct fixture *f = begin(12, NULL);
+	sim_node_pause(f->sim, "etcd-1");
+	uint64_t start = sim_now_us(f->sim);
+	cr_expect(eq(int, register_at(f, "jm-1"), 503));
+	uint64_t ms = (sim_now_us(f->sim) - start) / 1000;
+	cr_expect(ms >= 450 && ms < 700, "%d ms", (int)ms);
+	end(f);
+}

@@ -286,6 +286,8 @@ static void failed(struct flight *f, const struct err *e, bool took_time)
 {
 	note_try(f, e->code == ERR_UNKNOWN ? TRY_UNKNOWN : TRY_REFUSED);
 	note_trouble(f, e);
+	world_log(f->c->w, LOG_LEVEL_DEBUG, "etcd %s failed at %s", call_of(f->kind)->name,
+		  f->c->trouble);
 	rotate(f);
 	if (f->watch)
 		lose(f, e->text);

@@ -188,7 +188,10 @@ static void destroy(struct ev_exchange *x)
 	leave_multi(x);
 	ev_undefer(&x->task);
 	list_remove(&x->hook);
-	if (ev->n_idle < IDLE_HANDLES_MAX) {
+	/* A handle that failed, or was stopped half-way, is not used again: curl_easy_reset() forgets
+	 * the options, not that a body has to be rewound (libcurl 7.88, CURLE_SEND_FAIL_REWIND). */
+	bool clean = x->ended && x->result == CURLE_OK && !x->timed_out;
+	if (clean && ev->n_idle < IDLE_HANDLES_MAX) {
 		curl_easy_reset(x->easy);
 		ev->idle[ev->n_idle++] = x->easy;
 	} else {

@@ -466,46 +466,84 @@ Test(world_ev, a_certificate_that_cannot_be_read_is_an_error)
 	harness_close(&hs);
 }
 
-/* A server that closes the kept connection just as the next request is sent on it: libcurl alone
- * would send that request again. */
-Test(world_ev, a_request_is_never_sent_twice)
+static int listen_plainly(char url[64])
 {
-	struct harness hs;
-	int listener;
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(a);
-	char url[64], request[512];
-	struct call first = {0}, second = {0};
-	harness_open(&hs);
-	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	cr_assert_eq(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
 	cr_assert_eq(listen(listener, 5), 0);
 	getsockname(listener, (struct sockaddr *)&a, &len);
-	snprintf(url, sizeof(url), "http://127.0.0.1:%u/", (unsigned)ntohs(a.sin_port));
-	struct world_http_spec spec = {
-		.method = "GET", .url = url, .reply_max = 1000, .timeout_ms = 3000};
+	snprintf(url, 64, "http://127.0.0.1:%u/", (unsigned)ntohs(a.sin_port));
+	return listener;
+}
+
+static void answer_plainly(int con)
+{
+	char request[512];
+	cr_assert_gt(recv(con, request, sizeof(request), 0), 0);
+	dprintf(con, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+}
+
+/* A server that closes the kept connection just as the next request is sent on it, perhaps because
+ * it is gone: libcurl alone would send that request again. And what befell that one must not befall
+ * the one after it. */
+static void one_is_dropped(const char *method, bool reset, bool gone)
+{
+	struct harness hs;
+	char url[64], request[512];
+	struct call first = {0}, second = {0}, third = {0};
+	harness_open(&hs);
+	int listener = listen_plainly(url);
+	struct world_http_spec spec = {.method = method,
+				       .url = url,
+				       .body = method[0] == 'P' ? "body" : NULL,
+				       .body_len = method[0] == 'P' ? 4 : 0,
+				       .reply_max = 1000,
+				       .timeout_ms = 3000};
 	call_start(&hs, &first, &spec);
 	harness_for(&hs, 50);
 	int con = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	cr_assert_gt(recv(con, request, sizeof(request), 0), 0);
-	dprintf(con, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	answer_plainly(con);
 	harness_until(&hs, &first.ended);
 	call_check(&first, ERR_OK, NET_OK);
 	call_start(&hs, &second, &spec);
 	harness_for(&hs, 50);
 	cr_assert_gt(recv(con, request, sizeof(request), MSG_DONTWAIT), 0,
 		     "on the kept connection");
+	struct linger linger = {.l_onoff = reset};
+	setsockopt(con, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	if (gone)
+		close(listener);
 	close(con); /* read, perhaps carried out, not answered */
 	harness_until(&hs, &second.ended);
 	cr_assert_eq(second.code, ERR_UNKNOWN);
 	/* libcurl may have connected again, but nothing of the request went out. */
+	if (gone)
+		listener = listen_plainly(url);
 	int again = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	cr_assert(again < 0 || recv(again, request, sizeof(request), 0) == 0);
 	if (again >= 0)
 		close(again);
+	call_start(&hs, &third, &spec);
+	harness_for(&hs, 50);
+	con = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	cr_assert_geq(con, 0, "the next request was not even sent");
+	answer_plainly(con);
+	harness_until(&hs, &third.ended);
+	call_check(&third, ERR_OK, NET_OK);
+	close(con);
 	buf_fini(&second.text);
 	close(listener);
 	harness_close(&hs);
+}
+
+Test(world_ev, a_request_is_never_sent_twice)
+{
+	for (int i = 0; i < 4; i++) {
+		one_is_dropped("GET", i & 1, i & 2);
+		one_is_dropped("POST", i & 1, i & 2);
+	}
 }
 
 Test(world_ev, an_address_that_is_none_is_refused)

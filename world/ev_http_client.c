@@ -188,8 +188,8 @@ static void destroy(struct ev_exchange *x)
 	leave_multi(x);
 	ev_undefer(&x->task);
 	list_remove(&x->hook);
-	/* A handle that failed, or was stopped half-way, is not used again: curl_easy_reset() forgets
-	 * the options, not that a body has to be rewound (libcurl 7.88, CURLE_SEND_FAIL_REWIND). */
+	/* A handle that failed, or was stopped half-way, is not used again: curl_easy_reset()
+	 * forgets the options, not that a body is to be rewound (CURLE_SEND_FAIL_REWIND). */
 	bool clean = x->ended && x->result == CURLE_OK && !x->timed_out;
 	if (clean && ev->n_idle < IDLE_HANDLES_MAX) {
 		curl_easy_reset(x->easy);

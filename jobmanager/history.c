@@ -158,7 +158,7 @@ void history_lead(struct history *h)
 {
 	h->leading = true;
 	h->known = h->told = h->closed = false;
-	run(h);
+	later(h, HISTORY_LATER_MS);
 }
 
 void history_follow(struct history *h)

@@ -1,9 +1,10 @@
 /*
  * history - keeps the record of changes of leader (failovers.h) in the store.
  *
- * A leader reads the ring once it leads, adds the record of how it came to
- * lead, and writes it again when everything that it took over is settled, and
- * once more when the first command was sent; or after HISTORY_PATIENCE_MS.
+ * A leader reads the ring HISTORY_LATER_MS after it began (the takeover has the
+ * store first), adds the record of how it came to lead, and writes it again when
+ * everything that it took over is settled, and once more when the first command
+ * was sent; or after HISTORY_PATIENCE_MS.
  * Nothing waits for it: a store that refuses costs the record, not the leader.
  * The ring's key is its own chain.
  *
@@ -20,7 +21,7 @@
 
 struct jm_node;
 
-enum { HISTORY_PATIENCE_MS = 30000, HISTORY_RETRY_MS = 2000 };
+enum { HISTORY_PATIENCE_MS = 30000, HISTORY_RETRY_MS = 2000, HISTORY_LATER_MS = 100 };
 
 struct history {
 	struct jm_node *node;

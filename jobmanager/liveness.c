@@ -11,7 +11,8 @@
 #include "ha/suspect.h"
 
 enum {
-	RETRY_MIN_MS = 1, /* one that dies may still accept: its next answer is the refusal */
+	RETRY_MIN_MS = 1,       /* one that dies may still accept: its next answer is the refusal */
+	RETRY_REFUSED_MS = 100, /* there is nobody: whether somebody comes is not urgent */
 	RETRY_MAX_MS = 500,
 	VOTE_TIMEOUT_MS = 7000, /* it hangs for 5 s */
 	VOTE_AGAIN_MS = 200,
@@ -421,6 +422,8 @@ static void ended(struct world_http *http, const struct world_reply *reply)
 	if (x->gone)
 		return;
 	bool refused = reply->code == ERR_NOTSENT && reply->cause == NET_REFUSED;
+	if (refused && x->retry_ms < RETRY_REFUSED_MS)
+		x->retry_ms = RETRY_REFUSED_MS;
 	if (refused)
 		proof(x, SUSPECT_EV_REFUSED);
 	else

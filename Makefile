@@ -44,7 +44,7 @@ bench: ## measure this machine (see docs/benchmarks.md; BENCH=--quick)
 	@bench/run --bin build/release/bin $(BENCH)
 	@build/release/bin/bench_control --limit 20
 
-bench-failover: ## how long nobody leads when leaders are killed, stopped, cut off (KILLS=200)
+bench-failover: ## how long nobody leads when leaders are killed or asked to stop (KILLS=200)
 	@tools/setup build test demo
 	@tools/build release
 	@tools/build dev probe verify_counts

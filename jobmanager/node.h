@@ -12,7 +12,7 @@
  * exist before it says that it leads: the key `cluster` (once, for ever), and
  * the same in the object weir-cluster.json, by which TaskManagers prove that
  * they see the same storage. Storage that is away does not hold up a takeover:
- * the object is put again until it is there.
+ * the object is looked at a moment after it, and put again until it is there.
  *
  * Ownership: the configuration's strings are borrowed for the node's life; the
  * world and the blob port too. Threads: the loop's.

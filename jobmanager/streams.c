@@ -17,7 +17,8 @@ enum {
 	PULSE_HIGH_WATER = 4096,
 	WITNESSES = 5,
 	LINE_MS = 500, /* between two looks at who could be a witness */
-	EARLY_MS = 500 /* a registration waits so long for us to lead */
+	EARLY_MS =
+		200 /* a registration waits so long for us to lead: twice is below reconnect_ms */
 };
 
 /* ---- who leads ---- */
@@ -170,7 +171,7 @@ static void on_register(void *owner, struct world_request *r, const struct route
 	struct err e = {0};
 	(void)m;
 	if (!node_leads(n)) {
-		if (n->leader.epoch || n->resigning)
+		if (n->leader.epoch || n->resigning || !queue_is_fresh(n))
 			refuse(n, r);
 		else
 			hold_early(n, r);

@@ -686,6 +686,6 @@ Test(node, an_early_registration_is_not_held_for_ever)
 	uint64_t start = sim_now_us(f->sim);
 	cr_expect(eq(int, register_at(f, "jm-1"), 503));
 	uint64_t ms = (sim_now_us(f->sim) - start) / 1000;
-	cr_expect(ms >= 450 && ms < 700, "%d ms", (int)ms);
+	cr_expect(ms >= 150 && ms < 400, "%d ms", (int)ms);
 	end(f);
 }

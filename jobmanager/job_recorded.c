@@ -174,6 +174,8 @@ static void recorded(struct job *job, const struct job_env *env, uint64_t revisi
 	job->doc = job->draft;
 	job->draft = (struct doc){0};
 	job->revision = revision;
+	if (!job->frozen)
+		job->trouble[0] = '\0'; /* what still is, the next draft says again */
 	for (unsigned r = 0; r < job->doc.n_regions; r++) {
 		renew_region(job, env, &before, r);
 		narrate_region(job, env, &before, r);

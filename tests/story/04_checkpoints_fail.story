@@ -75,3 +75,20 @@ show wordcount
 [  13.946s] job=wordcount/aaaaaaaa RUNNING -> RESTARTING: 2 checkpoints in a row failed by the job's own doing, 1 are tolerated
 [  13.947s]   tm-1 <- cancel attempt=1 ckpt=7
   status=RESTARTING attempt=2 restarts=1 counted=1 newest=7 committed=7 failures=1 trouble: checkpoint 8: storage refused
+
+# A store without space refuses decisions, and the job says so for as long as
+# that is so.
+
+quiet
+store full
+run 3s
+loud
+show wordcount
+quiet
+store free
+run 3s
+loud
+show wordcount
+----
+  status=RESTARTING attempt=2 restarts=1 counted=1 newest=7 committed=7 failures=1 trouble: the store refuses decisions: NOSPACE
+  status=RUNNING attempt=2 restarts=1 counted=1 newest=7 committed=7 failures=1 trouble: checkpoint 8: storage refused

@@ -19,7 +19,7 @@ store show
 ----
 [  30.026s] job=wordcount/aaaaaaaa WAITING -> FAILING: no slots within 30000 ms: waits for slots: 4 needed, 2 free on 2 TaskManagers
 [  30.029s] job=wordcount/aaaaaaaa FAILING -> FAILED: no slots within 30000 ms: waits for slots: 4 needed, 2 free on 2 TaskManagers
-  status=FAILED attempt=1 restarts=0 counted=0 newest=0 committed=0 failures=1 trouble: waits for slots: 4 needed, 2 free on 2 TaskManagers
+  status=FAILED attempt=1 restarts=0 counted=0 newest=0 committed=0 failures=1
   run/_cluster
   done/aaaaaaaa
 

@@ -380,8 +380,10 @@ uint64_t job_wake_ms(const struct job *job, uint64_t commit_timeout_ms)
 		return wake;
 	wake = earlier(wake, job->retry_ms);
 	wake = earlier(wake, placing_wake_ms(job));
-	if (job->doc.desired != DOC_RUN)
+	if (job->doc.desired != DOC_RUN) {
 		wake = earlier(wake, job->ending_since_ms + commit_timeout_ms);
+		wake = earlier(wake, job_commit_wake_ms(job));
+	}
 	return earlier(wake, job_final_wake_ms(job));
 }
 
@@ -430,8 +432,10 @@ uint32_t job_slots_at(const struct job *job, const struct taskmanager *tm)
 
 bool job_waits_for_slots(const struct job *job)
 {
-	if (job_terminal(job) || job->grace_until_ms || job->frozen || job->doc.desired != DOC_RUN)
+	if (job_terminal(job) || job->grace_until_ms || job->frozen)
 		return false;
+	if (job->doc.desired != DOC_RUN)
+		return job_wants_committing(job);
 	for (unsigned r = 0; r < job->doc.n_regions; r++)
 		if (job->regions[r].n_parts == 0)
 			return sm_state(&job->sm) != JOB_CREATING;
@@ -447,7 +451,7 @@ bool job_may_be_placed(const struct job *job, uint64_t free_slots)
 			own += job->regions[r].next[i].n_slots;
 	}
 	for (unsigned r = 0; r < job->doc.n_regions; r++)
-		if (!job->graph || (job->regions[r].n_parts == 0 &&
+		if (!job->graph || (job_region_wants_slots(job, r) &&
 				    graph_region_slots(job->graph, r) <= free_slots + own))
 			return true;
 	return false;

@@ -27,8 +27,9 @@
  * decides nothing by itself. Regions of a job restart alone; the state shows the least advanced.
  *
  * The end: an intent (cancel, or a failure that no restart follows) is recorded; every flight is
- * given up with it; sinks confirm the newest completed checkpoint (or the commit timeout passes:
- * then `resolve/<job>` names what was left); the tombstone `done/<job>` replaces `run/<job>` and
+ * given up with it; sinks confirm the newest completed checkpoint, if need be those of another
+ * attempt that does nothing else (job_ending.c), or the commit timeout passes: then
+ * `resolve/<job>` names what was left; the tombstone `done/<job>` replaces `run/<job>` and
  * `spec/<job>` in one transaction; then workers are told, and roll back what no completed
  * checkpoint holds. When the sinks that were left confirm after all, `resolve/<job>` is deleted
  * (job_resolve.c).
@@ -116,9 +117,10 @@ struct job_region {
 	struct job_former former;
 	uint64_t given_up_before; /* the document's n_given_up as this attempt was placed */
 	uint64_t waiting_since_ms;
-	uint64_t not_before_ms; /* of the recorded back-off, on our clock */
-	bool ran;               /* this attempt was RUNNING */
-	bool failed;            /* the recorded attempt failed; `failure` says how */
+	uint64_t not_before_ms;   /* of the recorded back-off, on our clock */
+	uint64_t commit_again_ms; /* another attempt that only commits: not before */
+	bool ran;                 /* this attempt was RUNNING */
+	bool failed;              /* the recorded attempt failed; `failure` says how */
 	bool corrupt;
 	struct doc_failure failure;
 };

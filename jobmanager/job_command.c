@@ -71,6 +71,7 @@ static void send_run(const struct job *job, const struct job_env *env, unsigned 
 	const struct doc_region *r = &job->doc.regions[region];
 	struct control_command_msg m = message(job, CONTROL_RUN, region, r->attempt);
 	m.checkpoint = newest_id(&job->doc);
+	m.commit_only = job->doc.desired != DOC_RUN;
 	m.peers = json_incref(peers);
 	m.restore = r->restore.id.v
 			    ? json_pack("{s:I, s:s, s:s}", "checkpoint",
@@ -256,7 +257,8 @@ void job_command(struct job *job, const struct job_env *env)
 	if (job->grace_until_ms || !job->graph)
 		return;
 	for (unsigned r = 0; r < job->doc.n_regions; r++) {
-		if (job->doc.desired == DOC_RUN && !job->regions[r].failed)
+		bool wanted = job->doc.desired == DOC_RUN || job_region_owes(job, r);
+		if (wanted && !job->regions[r].failed)
 			deploy(job, env, r);
 		tell_given_up(job, env, r);
 		announce(job, env, r);

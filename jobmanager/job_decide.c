@@ -4,7 +4,7 @@
  *
  *   1. what checkpoints came to (valid under the recorded attempts)
  *   2. failures: attempt + 1, or the intent to fail
- *   3. intents: cancel, fail: every flight is given up
+ *   3. intents: cancel, fail: every flight is given up; an attempt that only commits (job_ending.c)
  *   4. placements
  *   5. a new checkpoint
  *   6. the status, or the tombstone
@@ -67,7 +67,7 @@ static bool judge(const struct job *job, struct doc *draft, unsigned r, struct d
 }
 
 /* For the placement that follows. A change of leader forgets it. */
-static void remember_owners(struct job_region *region, const struct doc_region *d)
+void job_remember_owners(struct job_region *region, const struct doc_region *d)
 {
 	if (!d->n_slots)
 		return; /* it failed before it was placed */
@@ -99,7 +99,7 @@ static bool draft_failures(struct job *job, struct doc *draft, int64_t wall_ms)
 			return changed;
 		}
 		doc_add_failure(draft, &f);
-		remember_owners(&job->regions[r], &draft->regions[r]);
+		job_remember_owners(&job->regions[r], &draft->regions[r]);
 		doc_next_attempt(draft, r);
 		draft->restarts++;
 		set_delay(&draft->regions[r], delay_ms, wall_ms);
@@ -187,7 +187,7 @@ static bool draft_intent(struct job *job, struct doc *draft, int64_t wall_ms)
 /* ---- 4. placements ---- */
 
 /* Slots of this job's other regions on each TaskManager: regions share slots. */
-static void count_own(const struct job *job, const struct tms *tms)
+void job_count_own(const struct job *job, const struct tms *tms)
 {
 	for (size_t i = 0; i < tms->n; i++)
 		tms->at[i]->of_job = 0;
@@ -287,7 +287,7 @@ static void say_waiting(struct job *job, const struct job_env *env, uint32_t n_s
 		 n_slots, free_slots, env->tms->n);
 }
 
-static bool place_region(struct job *job, const struct job_env *env, struct doc *draft, unsigned r)
+bool job_place_region(struct job *job, const struct job_env *env, struct doc *draft, unsigned r)
 {
 	uint32_t n_slots = graph_region_slots(job->graph, r), n_tms = (uint32_t)env->tms->n;
 	struct place_offer *offers = mem_array(n_tms + 1, sizeof(*offers));
@@ -350,9 +350,9 @@ static bool draft_placements(struct job *job, const struct job_env *env, struct 
 			continue; /* in the next step */
 		(*env->placements)--;
 		if (!counted)
-			count_own(job, env->tms);
+			job_count_own(job, env->tms);
 		counted = true;
-		if (place_region(job, env, draft, r))
+		if (job_place_region(job, env, draft, r))
 			changed = true;
 		else
 			slot_timeout(job, r, env);
@@ -437,34 +437,12 @@ static bool draft_status(const struct job *job, struct doc *draft, int64_t wall_
 	return true;
 }
 
-/* The newest completed checkpoint's output is out, as far as sinks have said. */
-bool job_confirmed(const struct job *job, const struct doc *d)
-{
-	const struct doc_pointer *newest = doc_newest(d);
-	if (!newest || (job->graph && !graph_has_transactional_sink(job->graph)))
-		return true;
-	return d->committed.v >= newest->id.v;
-}
-
-static bool somebody_may_confirm(const struct job *job)
-{
-	const struct doc_pointer *newest = doc_newest(&job->doc);
-	for (unsigned r = 0; r < job->doc.n_regions; r++)
-		for (unsigned i = 0; i < job->regions[r].n_parts; i++) {
-			const struct job_part *part = &job->regions[r].parts[i];
-			if (part->sinks && part->tm && part->state == PART_RUNNING && newest &&
-			    part->committed.v < newest->id.v)
-				return true;
-		}
-	return false;
-}
-
 static bool may_end(const struct job *job, const struct doc *draft, const struct job_env *env)
 {
 	if (job->doc.desired == DOC_RUN) /* finishing */
 		return job_all_running(job) && job_all_at_end(job) && final_is_done(&job->doc) &&
-		       (job_confirmed(job, draft) || !somebody_may_confirm(job));
-	return job_confirmed(job, draft) || !somebody_may_confirm(job) ||
+		       job_confirmed(job, draft);
+	return job_confirmed(job, draft) || !job_may_be_confirmed(job) ||
 	       env->now_ms >= job->ending_since_ms + env->commit_timeout_ms;
 }
 
@@ -633,6 +611,7 @@ static bool draft_all(struct job *job, const struct job_env *env, struct doc *dr
 			changed |= draft_placements(job, env, draft);
 	}
 	changed |= draft_intent(job, draft, env->wall_ms);
+	changed |= job_draft_committing(job, env, draft);
 	if (!changed && may_end(job, draft, env)) {
 		draft_end(job, draft, env->wall_ms);
 		return true;

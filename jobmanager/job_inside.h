@@ -56,19 +56,37 @@ void job_answer(struct job *job, const struct job_env *env, bool cancels, enum e
 		const char *text);
 /* job_decide.c: draft, and ask for it to be recorded. */
 void job_decide(struct job *job, const struct job_env *env);
+void job_remember_owners(struct job_region *region, const struct doc_region *d);
 void job_forget_owners(struct job_region *region);
+/* Before places are looked for: what this job holds on each TaskManager. */
+void job_count_own(const struct job *job, const struct tms *tms);
+/* False: there are not enough slots; `trouble` says so. */
+bool job_place_region(struct job *job, const struct job_env *env, struct doc *draft,
+		      unsigned region);
 /* When a last checkpoint that was given up may be tried again; 0: none waits. */
 uint64_t job_final_wake_ms(const struct job *job);
-/* Are all sinks known to have committed the newest completed checkpoint of `d`? */
-bool job_confirmed(const struct job *job, const struct doc *d);
 /* Its checkpoints are of no use any more: they are queued for removal. */
 void draft_discard(struct job *job, struct doc *draft);
 void add_cleanup(struct job *job, struct jm_effect *decide);
+/* job_ending.c: a job that is to end, and whose output may be in doubt. */
+/* Are all sinks known to have committed the newest completed checkpoint of `d`? */
+bool job_confirmed(const struct job *job, const struct doc *d);
+/* A sink of this region has not confirmed it. */
+bool job_region_owes(const struct job *job, unsigned region);
+/* What is owed may yet be confirmed: by a worker that runs, or by another attempt. */
+bool job_may_be_confirmed(const struct job *job);
+/* Some region needs an attempt that only commits, and a place for it. */
+bool job_wants_committing(const struct job *job);
+/* This region is to be placed, be it only to commit. */
+bool job_region_wants_slots(const struct job *job, unsigned region);
+bool job_draft_committing(struct job *job, const struct job_env *env, struct doc *draft);
+uint64_t job_commit_wake_ms(const struct job *job);
 /* job_command.c: send what the recorded document calls for and was not sent. */
 void job_command(struct job *job, const struct job_env *env);
 /* job_resolve.c: what a job that ended has left in doubt. */
 bool job_in_doubt(const struct job *job);
 void job_resolve_load(struct job *job);
+void job_resolve_tell(struct job *job); /* of a job that ended: `trouble` is what is in doubt */
 void job_resolve_registered(struct job *job, struct taskmanager *tm,
 			    const struct control_registration *reg);
 void job_resolve(struct job *job, const struct job_env *env);

@@ -47,10 +47,14 @@ static void narrate_region(const struct job *job, const struct job_env *env,
 	if (b->attempt.v != a->attempt.v) {
 		const struct doc_failure *f =
 			job->doc.n_failures ? &job->doc.failures[job->doc.n_failures - 1] : NULL;
+		bool ends = job->doc.desired != DOC_RUN;
 		TRACE(job, env, LOG_LEVEL_INFO,
 		      "region %u attempt %" PRIu32 " recorded, restores checkpoint %" PRIu64
 		      ", delay %" PRIu64 " ms: %.300s",
-		      r, b->attempt.v, b->restore.id.v, b->delay_ms, f ? f->text : "");
+		      r, b->attempt.v, b->restore.id.v, b->delay_ms,
+		      ends ? "only to commit"
+		      : f  ? f->text
+			   : "");
 	}
 	if (!b->n_slots || (a->n_slots && b->attempt.v == a->attempt.v))
 		return;
@@ -197,6 +201,7 @@ static void recorded(struct job *job, const struct job_env *env, uint64_t revisi
 		      sm_name(&job->sm));
 	if (created)
 		sm_move(&job->sm, JOB_WAITING, "recorded");
+	job_resolve_tell(job);
 	answer_recorded(job, env);
 	doc_fini(&before);
 }

@@ -13,6 +13,7 @@
  * the tombstone stays in doubt: nobody knows where its sinks were.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,6 +27,18 @@ bool job_in_doubt(const struct job *job)
 	return job_terminal(job) && job->graph && !job_confirmed(job, &job->doc);
 }
 
+void job_resolve_tell(struct job *job)
+{
+	if (job_in_doubt(job))
+		snprintf(job->trouble, sizeof(job->trouble),
+			 "not every sink confirmed checkpoint %" PRIu64
+			 ": its output may be incomplete, and is committed if its TaskManager "
+			 "comes back",
+			 doc_newest(&job->doc)->id.v);
+	else if (job_terminal(job))
+		job->trouble[0] = '\0';
+}
+
 /* Nobody is told anything because of this: what they still have, the leftovers end. */
 void job_resolve_load(struct job *job)
 {
@@ -35,6 +48,7 @@ void job_resolve_load(struct job *job)
 			job->regions[r].parts[i].told_end = true;
 	}
 	mark_sinks(job);
+	job_resolve_tell(job);
 }
 
 void job_resolve_registered(struct job *job, struct taskmanager *tm,
@@ -82,6 +96,7 @@ void job_resolve_read(struct job *job, const struct job_env *env, enum errc code
 		/* Nothing is recorded as in doubt (any more): then nothing is. */
 		if (code == ERR_NOTFOUND)
 			job->doc.committed = job_committed(job);
+		job_resolve_tell(job);
 		return;
 	}
 	char key[JM_KEY_MAX];

@@ -392,6 +392,9 @@ end:	do
 #endif
 #if CANCELS > 0
 	:: atomic { ON(k) && sawJob[k] == RUNS && cancels < CANCELS -> cancels++; decide(k, CANCEL, 0, 0) }
+	/* who was to commit is dead: another attempt, which only commits */
+	:: atomic { ON(k) && sawJob[k] == CANCELLING && sawAttempt[k] < ATTEMPTS && ONE_DEAD(sawAttempt[k]) && !CONFIRMED ->
+		decide(k, RESTART, sawAttempt[k] + 1, sawNewest[k]) }
 	:: atomic { ON(k) && sawJob[k] == CANCELLING && MAY_END -> decide(k, END, 0, 0) }
 	:: atomic { ON(k) && sawJob[k] == CANCELLING && impatience < IMPATIENCE -> impatience++; decide(k, END, 0, 1) }
 #endif

@@ -32,7 +32,8 @@ enum {
 	F_OBJECT = 8192,
 	F_STATS = 16384,
 	F_DIGEST = 32768,
-	F_ADDRESS = 65536
+	F_ADDRESS = 65536,
+	F_COMMIT_ONLY = 131072
 };
 
 enum { ITEMS_MAX = 4096, REPORTS_MAX = 65536, ACKS_MAX = 256, ADDRESS_MAX = 127 };
@@ -46,7 +47,7 @@ static const struct kind commands[CONTROL_COMMAND_COUNT] = {
 	[CONTROL_WELCOME] = {"welcome", F_SETTINGS},
 	[CONTROL_BEAT] = {"beat", F_TEXT},
 	[CONTROL_PREPARE] = {"prepare", F_JOB | F_SPEC | F_SUBTASKS},
-	[CONTROL_RUN] = {"run", F_JOB | F_CHECKPOINT | F_PEERS | F_RESTORE},
+	[CONTROL_RUN] = {"run", F_JOB | F_CHECKPOINT | F_PEERS | F_RESTORE | F_COMMIT_ONLY},
 	[CONTROL_TRIGGER] = {"trigger", F_JOB | F_CHECKPOINT | F_TRIGGER},
 	[CONTROL_COMPLETE] = {"complete", F_JOB | F_CHECKPOINT},
 	[CONTROL_ABORT] = {"abort", F_JOB | F_CHECKPOINT},
@@ -159,6 +160,8 @@ void control_command_encode(const struct control_command_msg *m, struct buf *out
 		put_json(o, "peers", m->peers);
 	if (fields & F_RESTORE)
 		put_json(o, "restore", m->restore);
+	if ((fields & F_COMMIT_ONLY) && m->commit_only)
+		json_object_set_new(o, "commitOnly", json_true());
 	if (fields & F_SETTINGS)
 		put_json(o, "settings", m->settings);
 	if (fields & F_TEXT)
@@ -467,6 +470,8 @@ static enum errc command_members(const json_t *o, unsigned fields, struct contro
 		rc = get_peers(o, &m->peers, e);
 	if (rc == ERR_OK && (fields & F_RESTORE))
 		rc = get_restore(o, &m->restore, e);
+	if (rc == ERR_OK && (fields & F_COMMIT_ONLY))
+		rc = json_get_bool_or(o, "", "commitOnly", false, &m->commit_only, e);
 	if (rc == ERR_OK && (fields & F_SETTINGS))
 		rc = get_object(o, "", "settings", &m->settings, e);
 	if (rc == ERR_OK && (fields & F_TEXT))

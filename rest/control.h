@@ -49,7 +49,7 @@ enum control_command {
 	CONTROL_WELCOME,  /* first line of the stream: registration, timeouts, storage */
 	CONTROL_BEAT,     /* `text` not empty: from a leader that may not decide now (suspended) */
 	CONTROL_PREPARE,  /* start the worker of an attempt and report its data address */
-	CONTROL_RUN,      /* all peers' addresses and what to restore: go */
+	CONTROL_RUN,      /* all peers' addresses and what to restore: go; or `commit_only` */
 	CONTROL_TRIGGER,  /* start checkpoint `checkpoint` at the sources */
 	CONTROL_COMPLETE, /* checkpoint `checkpoint` is recorded: commit everything up to it */
 	CONTROL_ABORT, /* checkpoint `checkpoint` was given up: release alignment; delete nothing */
@@ -85,6 +85,7 @@ struct control_command_msg {
 	json_t *peers;    /* run: all of the region:
 	                     [{"tm","instance","address","subtasks":[[v,s],...]}, ...] */
 	json_t *restore;  /* run: null, or {"checkpoint","manifest","checksum"} */
+	bool commit_only; /* run: the job is to end; restore and commit, but read nothing */
 	json_t *settings; /* welcome: {"heartbeatTimeoutMs","orphanTimeoutMs","alignmentLimitMs",
 	                                  "storage","clusterId"} */
 	char text[256];   /* goodbye, cancel: why */

@@ -44,6 +44,7 @@ struct deploy_config {
 	const char *files_root, *cluster; /* borrowed */
 	uint64_t memory_bytes;
 	uint64_t flush_ns, align_limit_ns;
+	bool commit_only; /* of the run command: sources read nothing */
 	const _Atomic uint64_t *leader_seen_ns;
 	struct killpoint *killpoint;
 	struct task_port *port;

@@ -405,7 +405,7 @@ static enum task_verdict input_step(struct task *t, uint64_t now_ns)
 
 static enum task_verdict source_step(struct task *t, struct task_wait *out, uint64_t now_ns)
 {
-	if (t->at_end)
+	if (t->at_end || t->config.commit_only)
 		return TASK_IDLE;
 	if (!chain_poll(&t->chain, TASK_SOURCE_ROWS, &t->pause))
 		return TASK_BUSY;

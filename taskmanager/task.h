@@ -93,6 +93,7 @@ struct task_config {
 	uint32_t index;   /* in the worker */
 	uint32_t vertex, subtask;
 	bool exactly_once;
+	bool commit_only;                       /* sources read nothing: the job is to end */
 	uint64_t flush_ns;                      /* 0: the default */
 	uint64_t align_limit_ns;                /* 0: none */
 	const _Atomic uint64_t *leader_seen_ns; /* last line from the agent; NULL: always there */

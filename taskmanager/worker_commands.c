@@ -52,7 +52,8 @@ static void on_run(struct worker *w, struct control_command_msg *m)
 
 	if (sm_state(&w->sm) != WORKER_PREPARED)
 		return;
-	sm_move(&w->sm, WORKER_STARTING, "run");
+	sm_move(&w->sm, WORKER_STARTING, m->commit_only ? "run, only to commit" : "run");
+	w->d.config.commit_only = m->commit_only;
 	if (deploy_wire(&w->d, m->peers, &e) != ERR_OK) {
 		worker_failed(w, &e, NULL);
 		return;

@@ -99,7 +99,8 @@ static bool same_placement(const struct seen_region *a, const struct seen_region
 	       memcmp(a->owner, b->owner, sizeof(a->owner)) == 0;
 }
 
-static bool region_follows(const struct seen_region *a, const struct seen_region *b,
+/* `ends`: an intent to end was recorded; an attempt then only commits, and is placed at once. */
+static bool region_follows(const struct seen_region *a, const struct seen_region *b, bool ends,
 			   uint64_t newest, char why[256])
 {
 	const char *wrong = NULL;
@@ -111,7 +112,7 @@ static bool region_follows(const struct seen_region *a, const struct seen_region
 		wrong = "its restore point changed within an attempt";
 	else if (b->attempt == a->attempt && a->n_slots && !same_placement(a, b))
 		wrong = "it was placed twice within an attempt";
-	else if (b->attempt > a->attempt && b->n_slots)
+	else if (b->attempt > a->attempt && b->n_slots && !ends)
 		wrong = "it was placed in the version that recorded the attempt";
 	else if (b->attempt > a->attempt && b->restore.id != newest)
 		wrong = "it does not restart from the newest completed checkpoint";
@@ -230,12 +231,13 @@ static bool follows(struct history *h, const struct doc_seen *d, struct sim_blob
 		snprintf(why, 256, "the next checkpoint's id fell");
 		return false;
 	}
-	if (strcmp(h->now.desired, "RUN") != 0 && strcmp(d->desired, h->now.desired) != 0) {
+	bool ends = strcmp(h->now.desired, "RUN") != 0;
+	if (ends && strcmp(d->desired, h->now.desired) != 0) {
 		snprintf(why, 256, "desired went from %s to %s", h->now.desired, d->desired);
 		return false;
 	}
 	for (unsigned r = 0; r < d->n_regions; r++)
-		if (!region_follows(&h->now.regions[r], &d->regions[r], newest_of(d), why))
+		if (!region_follows(&h->now.regions[r], &d->regions[r], ends, newest_of(d), why))
 			return false;
 	return check_completion(h, d, blobs, why) && check_flights(h, d, why);
 }
@@ -415,6 +417,8 @@ static const char *judge(const struct history *h, const char *instance,
 		return "the attempt is not recorded";
 	if (!is_placed(r, instance))
 		return "it is not placed there";
+	if (m->kind == CONTROL_RUN && m->commit_only && strcmp(h->now.desired, "RUN") == 0)
+		return "it is to commit only, and the job is to run";
 	if (m->kind == CONTROL_RUN)
 		return judge_run(r, m);
 	return m->kind == CONTROL_PREPARE ? NULL : judge_checkpoint(h, m);

@@ -55,7 +55,8 @@ struct model {
 	unsigned n_sources, n_sinks; /* of the region */
 	unsigned n_here, sinks_here, sources_here;
 	bool chained;
-	uint64_t limit; /* offset at which a source ends */
+	uint64_t limit;   /* offset at which a source ends */
+	bool commit_only; /* the job is to end: nothing is read */
 	unsigned rate;
 	struct model_state state;
 	struct sink_run sinks[PARALLELISM_MAX];
@@ -362,7 +363,7 @@ static void inject(struct model *m)
 static void source_tick(struct model *m, uint32_t source)
 {
 	struct model_source *s = &m->state.sources[source];
-	if (s->offset >= m->limit || plane_full(m->run, source))
+	if (s->offset >= m->limit || m->commit_only || plane_full(m->run, source))
 		return;
 	uint64_t to = s->offset + prng_between(&m->rng, 1, m->rate);
 	if (to > m->limit)
@@ -680,6 +681,7 @@ static void on_run(struct model *m, const struct control_command_msg *c)
 	if (m->phase != PREPARED)
 		return;
 	m->complete_to = c->checkpoint.v;
+	m->commit_only = c->commit_only;
 	if (!json_is_object(c->restore)) {
 		start_running(m);
 		return;

@@ -102,7 +102,7 @@ tm away tm-1
 leader kill
 leader start
 cancel fourth
-run 7s
+run 17s
 tm release tm-1 committed
 loud
 store show
@@ -116,10 +116,10 @@ run 200ms
   done/dddddddd
   resolve/eeeeeeee
   done/eeeeeeee
-[  25.927s] tm=tm-1 registered: 2 slots, 1 attempts
-[  25.928s]   tm-1 <- complete attempt=1 ckpt=1
-[  25.928s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
-[  25.937s] job=fourth/eeeeeeee CANCELED: what it had left in doubt is committed
+[  35.927s] tm=tm-1 registered: 2 slots, 1 attempts
+[  35.928s]   tm-1 <- complete attempt=1 ckpt=1
+[  35.928s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
+[  35.937s] job=fourth/eeeeeeee CANCELED: what it had left in doubt is committed
 
 # Its sink has confirmed: nothing is in doubt any more, and the files may go.
 
@@ -127,7 +127,7 @@ run 11s
 store show
 show fourth
 ----
-[  35.958s] storage removes jobs/e.../
+[  45.958s] storage removes jobs/e.../
   done/aaaaaaaa
   run/_cluster
   resolve/cccccccc
@@ -147,7 +147,7 @@ tm away tm-1
 leader kill
 leader start
 cancel fifth
-run 7s
+run 17s
 leader kill
 leader start
 run 100ms
@@ -158,10 +158,10 @@ run 200ms
 store show
 show fifth
 ----
-[  45.750s] tm=tm-1 registered: 2 slots, 1 attempts
-[  45.751s]   tm-1 <- complete attempt=1 ckpt=1
-[  45.751s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
-[  45.760s] job=fifth/ffffffff CANCELED: what it had left in doubt is committed
+[  65.750s] tm=tm-1 registered: 2 slots, 1 attempts
+[  65.751s]   tm-1 <- complete attempt=1 ckpt=1
+[  65.751s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
+[  65.760s] job=fifth/ffffffff CANCELED: what it had left in doubt is committed
   done/aaaaaaaa
   run/_cluster
   resolve/cccccccc

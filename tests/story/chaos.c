@@ -24,9 +24,9 @@ static const char *const holds[] = {"prepared", "running", "ack", "committed"};
 
 /* What the walk has to reach, or it shows nothing. */
 static const char *const marks[] = {
-	"completed:",  "given up:",   "adopted as it runs", "RUNNING -> RESTARTING",
-	"-> FINISHED", "-> CANCELED", "-> FAILED",          "storage removes",
-	"suspended"};
+	"completed:",  "given up:",     "adopted as it runs", "RUNNING -> RESTARTING",
+	"-> FINISHED", "-> CANCELED",   "-> FAILED",          "storage removes",
+	"suspended",   "only to commit"};
 enum { MARKS = sizeof(marks) / sizeof(marks[0]) };
 
 static void count_marks(const char *from, unsigned long counts[MARKS])

@@ -87,6 +87,10 @@ static void check_live(struct stage *s, const struct player *tm, const struct do
 		if (!same || !placed_at(r, tm))
 			stage_violate(s, "%s of attempt %" PRIu32 ", which is not recorded there",
 				      name, m->attempt.v);
+		if (m->kind == CONTROL_RUN && m->commit_only != (d->desired != DOC_RUN))
+			stage_violate(s, "attempt %" PRIu32 " is told to %s", m->attempt.v,
+				      m->commit_only ? "commit only, and the job is to run"
+						     : "read, and the job is to end");
 		break;
 	case CONTROL_TRIGGER:
 		if (!same || !in_flight(d, m->checkpoint.v))

@@ -122,7 +122,10 @@ void stage_narrate_command(struct stage *s, const struct player *tm,
 		snprintf(more + strlen(more), sizeof(more) - strlen(more), " region=%" PRIu32,
 			 m->region);
 	stage_say(s, "  %s <- %s attempt=%" PRIu32 "%s%s", tm->id, control_command_name(m->kind),
-		  m->attempt.v, more, m->terminal ? " terminal" : "");
+		  m->attempt.v, more,
+		  m->terminal      ? " terminal"
+		  : m->commit_only ? " only to commit"
+				   : "");
 }
 
 static bool held_back(const struct player *tm, enum control_report kind)

@@ -354,3 +354,20 @@ Test(control, a_cancel_carries_the_newest_completed_checkpoint)
 	control_command_fini(&out);
 	buf_fini(&b);
 }
+
+Test(control, a_run_may_be_only_to_commit)
+{
+	for (int only = 0; only < 2; only++) {
+		struct control_command_msg in = command(CONTROL_RUN), out;
+		struct err e = {0};
+		struct buf b = {0};
+		in.commit_only = only;
+		control_command_encode(&in, &b);
+		cr_assert(eq(int, control_command_decode(b.data, b.len, &out, &e), ERR_OK), "%s",
+			  e.text);
+		cr_expect(eq(int, out.commit_only, only));
+		control_command_fini(&out);
+		control_command_fini(&in);
+		buf_fini(&b);
+	}
+}

@@ -34,7 +34,7 @@ struct run {
 	struct snapshot_part *walking[8]; /* a capture that is being walked, per task */
 	uint64_t counted[CKPT_MAX][KEYS];
 	uint64_t emitted[CKPT_MAX];
-	unsigned complete, declined, at_end;
+	unsigned complete, declined, at_end, committed;
 	uint64_t next;
 };
 
@@ -92,9 +92,9 @@ static void on_at_end(struct task_port *p, struct task *t)
 
 static void on_committed(struct task_port *p, struct task *t, uint64_t id)
 {
-	(void)p;
 	(void)t;
 	(void)id;
+	run_of(p)->committed++;
 }
 
 static void check_complete(struct run *r, uint64_t id)
@@ -139,7 +139,7 @@ static bool walked(const struct run *r, uint64_t id)
 	return true;
 }
 
-static void begin(struct run *r, uint64_t seed, bool exactly_once)
+static void begin(struct run *r, uint64_t seed, bool exactly_once, bool commit_only)
 {
 	struct err e = {0};
 	char text[1024];
@@ -160,6 +160,7 @@ static void begin(struct run *r, uint64_t seed, bool exactly_once)
 				  .cluster = "c",
 				  .memory_bytes = 64 << 20,
 				  .flush_ns = 1,
+				  .commit_only = commit_only,
 				  .port = &r->port};
 	cr_assert(eq(int, deploy_prepare(&r->d, &c, spec, subtasks, &e), ERR_OK), "%s", e.text);
 	cr_assert(eq(int, deploy_wire(&r->d, peers, &e), ERR_OK), "%s", e.text);
@@ -234,7 +235,7 @@ static unsigned runs(bool exactly_once, uint64_t first, unsigned n)
 	unsigned complete = 0;
 
 	for (uint64_t seed = first; seed < first + n; seed++) {
-		begin(&r, seed, exactly_once);
+		begin(&r, seed, exactly_once, false);
 		drive(&r);
 		finish(&r);
 		complete += r.complete;
@@ -250,4 +251,26 @@ Test(pipeline, exactly_once_under_random_interleavings)
 Test(pipeline, at_least_once_under_random_interleavings)
 {
 	cr_assert(gt(u32, runs(false, 1, 30), 100), "too few checkpoints to mean anything");
+}
+
+/* The job is to end: its tasks restore and commit, and no source reads a row. */
+Test(pipeline, only_to_commit_nothing_is_read)
+{
+	static struct run r;
+	struct task_wait w;
+
+	begin(&r, 1, true, true);
+	for (unsigned i = 0; i < r.d.n_tasks; i++)
+		order(&r, i, TASK_COMPLETE, 1);
+	for (unsigned n = 0; n < 100; n++)
+		for (unsigned i = 0; i < r.d.n_tasks; i++)
+			cr_assert(eq(int, task_poll(r.d.tasks[i], (n + 1) * 1000, &w), TASK_IDLE));
+	for (unsigned i = 0; i < r.d.n_tasks; i++) {
+		struct traffic t;
+		task_traffic(r.d.tasks[i], &t);
+		cr_expect(eq(u64, t.read_records + t.write_records, 0));
+	}
+	cr_expect(eq(u32, r.at_end, 0));
+	cr_expect(eq(u32, r.committed, r.d.n_tasks));
+	finish(&r);
 }

@@ -54,6 +54,14 @@ void ckpt_prefix(const struct job_id *job, struct ckpt_id id, char out[DOC_PATH_
 	snprintf(out, DOC_PATH_MAX, "jobs/%s/chk-%" PRIu64 "/", job->hex, id.v);
 }
 
+void ckpt_drop_prefix(const struct job_id *job, const struct ckpt_drop *d, char out[DOC_PATH_MAX])
+{
+	if (d->id.v)
+		ckpt_prefix(job, d->id, out);
+	else
+		snprintf(out, DOC_PATH_MAX, "jobs/%s/", job->hex);
+}
+
 /* ---- facts ---- */
 
 static void doom(struct ckpt *c, struct ckpt_flight *f, bool own_fault, const char *why)
@@ -176,11 +184,10 @@ void ckpt_time(struct ckpt *c, uint64_t now_ms)
 
 /* ---- drafts ---- */
 
-static void drop(struct ckpt_drops *drops, const struct job_id *job, struct ckpt_id id, bool delay)
+static void drop(struct ckpt_drops *drops, struct ckpt_id id, bool delay)
 {
 	assert(drops->n < sizeof(drops->at) / sizeof(drops->at[0]));
-	ckpt_prefix(job, id, drops->at[drops->n].prefix);
-	drops->at[drops->n++].delay = delay;
+	drops->at[drops->n++] = (struct ckpt_drop){.id = id, .delay = delay};
 }
 
 static void give_up(struct doc *draft, unsigned index, const char *why, int64_t wall_ms,
@@ -192,7 +199,7 @@ static void give_up(struct doc *draft, unsigned index, const char *why, int64_t 
 				 .triggered_wall_ms = f->triggered_wall_ms,
 				 .wall_ms = wall_ms};
 	snprintf(g.text, sizeof(g.text), "%s", why);
-	drop(drops, &draft->job, f->id, true);
+	drop(drops, f->id, true);
 	doc_add_given_up(draft, &g);
 	doc_drop_flight(draft, index);
 }
@@ -233,7 +240,7 @@ static void complete(struct doc *draft, const struct ckpt_flight *f, uint32_t re
 	}
 	doc_add_retained(draft, &p);
 	while (draft->n_retained > (retained ? retained : 1)) {
-		drop(drops, &draft->job, draft->retained[0].id, false);
+		drop(drops, draft->retained[0].id, false);
 		doc_drop_retained(draft, 0);
 	}
 }

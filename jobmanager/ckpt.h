@@ -81,12 +81,12 @@ struct ckpt {
 		[DOC_WHY_MAX]; /* "" or why the last one failed although the job is not to blame */
 };
 
-/* Paths (prefixes in storage) that a draft no longer refers to. */
+/* What of a job's storage a draft no longer refers to. Every job has room for it: kept small. */
 struct ckpt_drops {
 	unsigned n;
-	struct {
-		char prefix[DOC_PATH_MAX];
-		bool delay; /* workers may still be writing there */
+	struct ckpt_drop {
+		struct ckpt_id id; /* 0: all that the job has */
+		bool delay;        /* workers may still be writing there */
 	} at[2 * LIMIT_CHECKPOINTS_IN_FLIGHT + LIMIT_CHECKPOINTS_RETAINED];
 };
 
@@ -136,5 +136,6 @@ uint64_t ckpt_wake_ms(const struct ckpt *c, const struct doc *d, const struct sp
 bool ckpt_holds(const struct ckpt *c, const struct doc *d);
 extern const struct sm_table ckpt_table;
 void ckpt_prefix(const struct job_id *job, struct ckpt_id id, char out[DOC_PATH_MAX]);
+void ckpt_drop_prefix(const struct job_id *job, const struct ckpt_drop *d, char out[DOC_PATH_MAX]);
 
 #endif

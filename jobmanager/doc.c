@@ -96,6 +96,11 @@ void doc_enter(struct doc *d, enum doc_status status, int64_t wall_ms)
 	d->stamps[status] = wall_ms;
 }
 
+static size_t ring_room(unsigned n, unsigned max)
+{
+	return n < max ? n + 1 : max;
+}
+
 static void *ring_slot(void *array, unsigned *n, unsigned max, size_t size)
 {
 	char *at = array;
@@ -108,14 +113,16 @@ static void *ring_slot(void *array, unsigned *n, unsigned max, size_t size)
 
 void doc_add_failure(struct doc *d, const struct doc_failure *f)
 {
-	d->failures = mem_resize(d->failures, DOC_FAILURES_MAX, sizeof(*f));
+	d->failures =
+		mem_resize(d->failures, ring_room(d->n_failures, DOC_FAILURES_MAX), sizeof(*f));
 	memcpy(ring_slot(d->failures, &d->n_failures, DOC_FAILURES_MAX, sizeof(*f)), f, sizeof(*f));
 }
 
 void doc_add_given_up(struct doc *d, const struct doc_given_up *g)
 {
 	d->n_given_up++;
-	d->given_up = mem_resize(d->given_up, DOC_GIVEN_UP_MAX, sizeof(*g));
+	d->given_up = mem_resize(d->given_up, ring_room(d->n_given_up_kept, DOC_GIVEN_UP_MAX),
+				 sizeof(*g));
 	memcpy(ring_slot(d->given_up, &d->n_given_up_kept, DOC_GIVEN_UP_MAX, sizeof(*g)), g,
 	       sizeof(*g));
 }

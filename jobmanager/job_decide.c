@@ -480,8 +480,7 @@ void draft_discard(struct job *job, struct doc *draft)
 	if (!draft->discarded)
 		return;
 	job->drops.n = 1;
-	snprintf(job->drops.at[0].prefix, DOC_PATH_MAX, "jobs/%s/", draft->job.hex);
-	job->drops.at[0].delay = true;
+	job->drops.at[0] = (struct ckpt_drop){.delay = true};
 }
 
 static void draft_end(struct job *job, struct doc *draft, int64_t wall_ms)
@@ -508,9 +507,10 @@ static char *resolve_value(const struct doc *d)
 void add_cleanup(struct job *job, struct jm_effect *decide)
 {
 	for (unsigned i = 0; i < job->drops.n; i++) {
-		char key[JM_KEY_MAX];
+		char key[JM_KEY_MAX], prefix[DOC_PATH_MAX];
 		cleanup_key(job, job->doc.next_cleanup + i, key);
-		effects_op(decide, key, cleanup_value(job->drops.at[i].prefix));
+		ckpt_drop_prefix(&job->doc.job, &job->drops.at[i], prefix);
+		effects_op(decide, key, cleanup_value(prefix));
 	}
 	job->draft.next_cleanup += job->drops.n;
 }
@@ -560,11 +560,12 @@ static void planted_bugs(struct job *job, const struct job_env *env)
 #endif
 #ifdef WEIR_MUTANT_DELETE_BEFORE_RECORD
 	for (unsigned i = 0; i < job->drops.n; i++) {
+		char prefix[DOC_PATH_MAX];
+		ckpt_drop_prefix(&job->doc.job, &job->drops.at[i], prefix);
 		struct jm_effect *remove = effects_add(env->fx, JM_BLOB_REMOVE);
 		remove->token = (*env->next_token)++;
 		remove->job = job->doc.job;
-		snprintf(remove->key, sizeof(remove->key), "%.*s", JM_KEY_MAX - 1,
-			 job->drops.at[i].prefix);
+		snprintf(remove->key, sizeof(remove->key), "%.*s", JM_KEY_MAX - 1, prefix);
 	}
 #endif
 }

@@ -51,12 +51,17 @@ static void act(struct stage *s, const char *fmt, ...)
 static void submit(struct stage *s, struct prng *p)
 {
 	static const char *const restarts[] = {"exponential-delay", "fixed-delay", "none"};
+	/* One draw after the other: a compiler may evaluate arguments in any order. */
+	const char *job = jobs[prng_below(p, 3)];
+	int parallelism = 1 + (int)prng_below(p, 4), interval = 1 + (int)prng_below(p, 2);
+	int retained = 1 + (int)prng_below(p, 3), concurrent = 1 + (int)prng_below(p, 3);
+	bool none = prng_chance(p, 100000);
+	const char *restart = restarts[none ? 2 : prng_below(p, 2)];
+	int regions = 1 + (int)prng_below(p, 2);
 	act(s,
 	    "submit %s parallelism=%d interval=%ds retained=%d concurrent=%d tolerable=3 timeout=5s "
 	    "restart=%s attempts=50 regions=%d",
-	    jobs[prng_below(p, 3)], 1 + (int)prng_below(p, 4), 1 + (int)prng_below(p, 2),
-	    1 + (int)prng_below(p, 3), 1 + (int)prng_below(p, 3),
-	    restarts[prng_chance(p, 100000) ? 2 : prng_below(p, 2)], 1 + (int)prng_below(p, 2));
+	    job, parallelism, interval, retained, concurrent, restart, regions);
 }
 
 static void one_step(struct stage *s, struct prng *p)

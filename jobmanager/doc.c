@@ -49,6 +49,7 @@ void doc_fini(struct doc *d)
 	free(d->failures);
 	free(d->given_up);
 	json_decref(d->spec);
+	json_decref(d->flow);
 	json_decref(d->unknown);
 	*d = (struct doc){0};
 }
@@ -75,6 +76,7 @@ void doc_copy(struct doc *to, const struct doc *from)
 	to->failures = copy_array(from->failures, from->n_failures, sizeof(to->failures[0]));
 	to->given_up = copy_array(from->given_up, from->n_given_up_kept, sizeof(to->given_up[0]));
 	json_incref(to->spec);
+	json_incref(to->flow);
 	json_incref(to->unknown);
 }
 

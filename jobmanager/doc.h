@@ -4,7 +4,8 @@
  *
  * It is the job's chain: every decision rewrites it. The tombstone
  * `done/<job>` has the same form (with the specification inside when that is
- * small), so that a finished job can be shown by any later leader.
+ * small, and with what went through its vertices), so that a finished job can be
+ * shown by any later leader.
  *
  * Members that this version does not know are kept and written again. Decoding
  * validates and bounds everything; encoding a decoded document gives the same
@@ -142,8 +143,9 @@ struct doc {
 	struct doc_failure *failures; /* oldest first; owns */
 	unsigned n_given_up_kept;
 	struct doc_given_up *given_up; /* oldest first; owns */
-	bool discarded;  /* tombstones: the files of `retained` were given to cleanup */
-	json_t *spec;    /* tombstones only, may be NULL; owns a reference */
+	bool discarded; /* tombstones: the files of `retained` were given to cleanup */
+	json_t *spec;   /* tombstones only, may be NULL; owns a reference */
+	json_t *flow; /* tombstones only, may be NULL: a list of rest/traffic.h; owns a reference */
 	json_t *unknown; /* members of other versions; may be NULL; owns a reference */
 };
 

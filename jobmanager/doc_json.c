@@ -30,7 +30,7 @@ static const char *const known[] = {"format",         "tag",         "job",     
 				    "nextCheckpoint", "nextCleanup", "committed", "restarts",
 				    "completed",      "givenUp",     "restart",   "regions",
 				    "inFlight",       "retained",    "failures",  "lastGivenUp",
-				    "discarded",      "spec",        NULL};
+				    "discarded",      "spec",        "flow",      NULL};
 
 static void put(json_t *o, const char *name, json_t *value)
 {
@@ -385,6 +385,8 @@ char *doc_encode(const struct doc *d)
 	encode_arrays(d, o);
 	if (d->spec)
 		json_object_set(o, "spec", d->spec);
+	if (d->flow)
+		json_object_set(o, "flow", d->flow);
 	if (d->unknown)
 		json_object_update_missing(o, d->unknown);
 	char *text = json_text(o);
@@ -504,6 +506,10 @@ static enum errc read_document(const json_t *o, struct doc *d, struct err *e)
 	if (json_is_object(stamps))
 		TRY(stamps_read(stamps, d, e));
 	d->spec = json_incref(json_object_get(o, "spec"));
+	json_t *flow = NULL;
+	size_t n_flow = 0;
+	TRY(get_array(o, "", "flow", LIMIT_OPERATORS, &flow, &n_flow, e));
+	d->flow = json_incref(flow);
 	keep_unknown(o, d);
 	if (!doc_terminal(d->status) && !doc_holds(d))
 		return err_set(e, ERR_CORRUPT, "the document contradicts itself");

@@ -1,8 +1,7 @@
 /*
  * flow - records and bytes through the vertices of one job, as its workers last said. Facts for
- * people: nothing is decided by them, nothing is recorded, a new leader learns them with the next
- * beats. What the workers of an attempt said last is kept when the job has ended, until its
- * leader goes.
+ * people: nothing is decided by them, a new leader learns them with the next beats. What the
+ * workers of an attempt said last is recorded when the job ends, and only then.
  *
  * A newer attempt of a region forgets the older; what an older one says late is ignored. Rates are
  * between the last two reports that were at least FLOW_RATE_MS apart, and 0 for who has been silent
@@ -40,6 +39,10 @@ void flow_note(struct flow *f, const char *tm, uint32_t region, struct attempt a
 	       const json_t *vertices, uint64_t now_ms);
 /* Sum over all TaskManagers; false: nobody has said anything of it. */
 bool flow_of(const struct flow *f, unsigned vertex, uint64_t now_ms, struct flow_vertex *out);
+/* Has a worker of this attempt said anything? */
+bool flow_heard(const struct flow *f, uint32_t region, struct attempt attempt);
+/* The totals as a list of rest/traffic.h; a new reference. NULL: nobody has said anything. */
+json_t *flow_list(const struct flow *f, unsigned n_vertices);
 void flow_fini(struct flow *f);
 
 #endif

@@ -169,7 +169,14 @@ bool jm_view_flow(const struct jm *jm, const struct job_id *id, unsigned vertex,
 		  struct flow_vertex *out)
 {
 	const struct job *job = jm_find(jm, id);
-	return job && flow_of(&job->flow, vertex, jm->now_ms, out);
+	if (!job || !job_terminal(job))
+		return job && flow_of(&job->flow, vertex, jm->now_ms, out);
+	unsigned v = 0;
+	*out = (struct flow_vertex){0};
+	for (size_t i = 0; traffic_get(job->doc.flow, i, &v, &out->total); i++)
+		if (v == vertex)
+			return true;
+	return false;
 }
 
 /* ---- checkpoints in flight ---- */

@@ -285,8 +285,8 @@ static void note_traffic(struct jm *jm, const struct taskmanager *tm, const json
 		if (!job || region < 0 || region >= job->doc.n_regions ||
 		    attempt != job->doc.regions[region].attempt.v)
 			continue;
-		flow_note(&job->flow, tm->id, (uint32_t)region, (struct attempt){(uint32_t)attempt},
-			  json_object_get(o, "vertices"), jm->now_ms);
+		job_note_flow(job, tm, (uint32_t)region, (struct attempt){(uint32_t)attempt},
+			      json_object_get(o, "vertices"), jm->now_ms);
 	}
 }
 

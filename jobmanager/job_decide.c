@@ -473,6 +473,13 @@ static void keep_spec(const struct job *job, struct doc *draft)
 	free(text);
 }
 
+/* What went through it, likewise. */
+static void keep_flow(const struct job *job, struct doc *draft)
+{
+	json_decref(draft->flow);
+	draft->flow = job->graph ? flow_list(&job->flow, job->graph->n_vertices) : NULL;
+}
+
 /* A failed job keeps its checkpoints for the user; so does one whose output is in doubt. */
 void draft_discard(struct job *job, struct doc *draft)
 {
@@ -488,6 +495,7 @@ static void draft_end(struct job *job, struct doc *draft, int64_t wall_ms)
 	ckpt_draft_stale(draft, true, "the job ended", wall_ms, &job->drops);
 	doc_enter(draft, end_status(job), wall_ms);
 	keep_spec(job, draft);
+	keep_flow(job, draft);
 	draft_discard(job, draft);
 }
 

@@ -103,6 +103,9 @@ static void adopt_acks(struct job *job, const struct job_env *env, unsigned r, u
 			ckpt_ack(&job->ckpt, &job->doc, id, r, item->attempt, job_flat(job, r, i),
 				 job->regions[r].parts[i].tm->id, json_object_get(ack, "object"),
 				 env->wall_ms);
+		job_note_flow(job, job->regions[r].parts[i].tm, r, item->attempt,
+			      json_object_get(json_object_get(ack, "stats"), "vertices"),
+			      env->now_ms);
 	}
 }
 
@@ -248,6 +251,14 @@ static void report_failed(struct job *job, const struct job_env *env, const stru
 	region_fail(job, m->region, &f, m->corrupt);
 }
 
+void job_note_flow(struct job *job, const struct taskmanager *tm, uint32_t region,
+		   struct attempt attempt, const json_t *vertices, uint64_t now_ms)
+{
+	/* An attempt that only commits does not hide what the one before it has done. */
+	if (job->doc.desired == DOC_RUN || flow_heard(&job->flow, region, attempt))
+		flow_note(&job->flow, tm->id, region, attempt, vertices, now_ms);
+}
+
 static void report_part(struct job *job, const struct job_env *env, struct taskmanager *tm,
 			unsigned i, const struct control_report_msg *m)
 {
@@ -263,8 +274,8 @@ static void report_part(struct job *job, const struct job_env *env, struct taskm
 			part->state = PART_RUNNING;
 		break;
 	case CONTROL_REPORT_ACK:
-		flow_note(&job->flow, tm->id, m->region, m->attempt,
-			  json_object_get(m->stats, "vertices"), env->now_ms);
+		job_note_flow(job, tm, m->region, m->attempt, json_object_get(m->stats, "vertices"),
+			      env->now_ms);
 		if (m->checkpoint.v >= job->doc.next_checkpoint.v)
 			contradicts(job, env, tm, m->attempt, m->checkpoint,
 				    "a TaskManager acknowledged a checkpoint never begun");

@@ -57,6 +57,7 @@ static void fill(struct doc *d)
 	d->restart = (struct restart_state){
 		.count = 2, .delay_ms = 100, .n_stamps = 2, .stamps = {8, 9}};
 	d->committed.v = 1;
+	d->flow = json_pack("[[i,i,i,i,i]]", 1, 2, 3, 4, 5);
 }
 
 Test(doc, a_document_comes_back_as_it_was)
@@ -74,6 +75,7 @@ Test(doc, a_document_comes_back_as_it_was)
 	cr_assert_eq(b.flights[0].kind, CONTROL_TRIGGER_FINAL);
 	cr_assert_eq(b.n_given_up, 1);
 	cr_assert_eq(b.restart.stamps[1], 9);
+	cr_assert(json_equal(a.flow, b.flow));
 	cr_assert(doc_holds(&b));
 	doc_fini(&a);
 	doc_fini(&b);

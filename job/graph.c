@@ -76,6 +76,7 @@ static void make_vertices(struct graph *g, const struct readers *r, unsigned *ve
 		v->operators = mem_resize(v->operators, v->n_operators + 1, sizeof(unsigned));
 		v->operators[v->n_operators++] = i;
 		v->sink = optype_find(s->operators[i].type)->kind == OPTYPE_SINK;
+		v->transactional = v->sink && optype_transactional(&s->operators[i]);
 	}
 }
 

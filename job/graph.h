@@ -31,8 +31,9 @@ struct graph_vertex {
 	unsigned n_inputs;
 	struct graph_input *inputs; /* of the head */
 	unsigned n_outputs;
-	unsigned *outputs; /* vertices that read the tail */
-	bool source, sink; /* head is a source; tail is a sink */
+	unsigned *outputs;  /* vertices that read the tail */
+	bool source, sink;  /* head is a source; tail is a sink */
+	bool transactional; /* its tail is a sink that commits with checkpoints */
 };
 
 struct graph {

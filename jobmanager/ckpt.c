@@ -56,10 +56,10 @@ void ckpt_prefix(const struct job_id *job, struct ckpt_id id, char out[DOC_PATH_
 
 void ckpt_drop_prefix(const struct job_id *job, const struct ckpt_drop *d, char out[DOC_PATH_MAX])
 {
-	if (d->id.v)
-		ckpt_prefix(job, d->id, out);
-	else
+	if (d->all)
 		snprintf(out, DOC_PATH_MAX, "jobs/%s/", job->hex);
+	else
+		ckpt_prefix(job, d->id, out);
 }
 
 /* ---- facts ---- */

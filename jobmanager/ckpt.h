@@ -85,8 +85,9 @@ struct ckpt {
 struct ckpt_drops {
 	unsigned n;
 	struct ckpt_drop {
-		struct ckpt_id id; /* 0: all that the job has */
-		bool delay;        /* workers may still be writing there */
+		struct ckpt_id id;
+		bool all;   /* that the job has, not `id` alone */
+		bool delay; /* workers may still be writing there */
 	} at[2 * LIMIT_CHECKPOINTS_IN_FLIGHT + LIMIT_CHECKPOINTS_RETAINED];
 };
 

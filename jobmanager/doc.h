@@ -109,6 +109,7 @@ struct doc_failure {
 
 struct doc_region {
 	struct attempt attempt;
+	struct attempt ran; /* 0; or `attempt` only commits, and this is the last that did more */
 	struct doc_pointer restore; /* of this attempt; id 0: starts empty */
 	int64_t not_before_wall_ms; /* back-off: not placed before */
 	uint64_t delay_ms;          /* the back-off's length */

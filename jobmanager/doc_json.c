@@ -239,6 +239,8 @@ static json_t *region_json(const struct doc_region *r)
 {
 	json_t *o = json_object();
 	put_u64(o, "attempt", r->attempt.v);
+	if (r->ran.v)
+		put_u64(o, "ran", r->ran.v);
 	put(o, "restore", r->restore.id.v ? pointer_json(&r->restore) : json_null());
 	put(o, "notBeforeMs", json_integer(r->not_before_wall_ms));
 	put_u64(o, "delayMs", r->delay_ms);
@@ -288,6 +290,7 @@ static enum errc placement_read(const json_t *o, struct doc_region *r, struct er
 static enum errc region_read(const json_t *o, struct doc_region *r, struct err *e)
 {
 	TRY(get_u32(o, "regions", "attempt", &r->attempt.v, e));
+	TRY(get_u32(o, "regions", "ran", &r->ran.v, e));
 	const json_t *restore = json_object_get(o, "restore");
 	if (json_is_object(restore))
 		TRY(pointer_read(restore, "regions.restore", &r->restore, e));

@@ -120,14 +120,6 @@ bool flow_of(const struct flow *f, unsigned vertex, uint64_t now_ms, struct flow
 	return any;
 }
 
-bool flow_heard(const struct flow *f, uint32_t region, struct attempt attempt)
-{
-	for (size_t i = 0; i < f->n; i++)
-		if (f->parts[i].region == region && f->parts[i].attempt.v == attempt.v)
-			return true;
-	return false;
-}
-
 json_t *flow_list(const struct flow *f, unsigned n_vertices)
 {
 	json_t *list = NULL;

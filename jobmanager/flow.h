@@ -39,8 +39,6 @@ void flow_note(struct flow *f, const char *tm, uint32_t region, struct attempt a
 	       const json_t *vertices, uint64_t now_ms);
 /* Sum over all TaskManagers; false: nobody has said anything of it. */
 bool flow_of(const struct flow *f, unsigned vertex, uint64_t now_ms, struct flow_vertex *out);
-/* Has a worker of this attempt said anything? */
-bool flow_heard(const struct flow *f, uint32_t region, struct attempt attempt);
 /* The totals as a list of rest/traffic.h; a new reference. NULL: nobody has said anything. */
 json_t *flow_list(const struct flow *f, unsigned n_vertices);
 void flow_fini(struct flow *f);

@@ -173,9 +173,12 @@ bool jm_view_flow(const struct jm *jm, const struct job_id *id, unsigned vertex,
 		return job && flow_of(&job->flow, vertex, jm->now_ms, out);
 	unsigned v = 0;
 	*out = (struct flow_vertex){0};
-	for (size_t i = 0; traffic_get(job->doc.flow, i, &v, &out->total); i++)
-		if (v == vertex)
+	struct traffic total;
+	for (size_t i = 0; traffic_get(job->doc.flow, i, &v, &total); i++)
+		if (v == vertex) {
+			out->total = total;
 			return true;
+		}
 	return false;
 }
 

@@ -184,6 +184,9 @@ static void change_role(struct jm *jm, enum jm_role_view to, struct jm_effects *
 	/* While suspended nobody is judged: what was not heard then may have been our doing. */
 	for (size_t i = 0; to == JM_IS_LEADING && i < jm->tms.n; i++)
 		jm->tms.at[i]->heard_ms = jm->tms.at[i]->gone_ms = jm->now_ms;
+	/* Nor has anybody been able to commit. */
+	for (size_t i = 0; to == JM_IS_LEADING && i < jm->n_jobs; i++)
+		job_begin_ending_again(jm->jobs[i], jm->now_ms);
 	jm->role = to;
 	jm->tms_wake_ms = 0;
 	effects_trace(fx, LOG_LEVEL_WARN, "%s with epoch %" PRIu64,

@@ -144,7 +144,7 @@ static bool hosts_sink(const struct job *job, unsigned region, unsigned part)
 	const struct doc_region *r = &job->doc.regions[region];
 	for (unsigned v = 0; v < job->graph->n_vertices; v++) {
 		const struct graph_vertex *vertex = &job->graph->vertices[v];
-		if (vertex->region != region || !vertex->sink)
+		if (vertex->region != region || !vertex->transactional)
 			continue;
 		for (uint32_t s = 0; s < vertex->parallelism && s < r->n_slots; s++)
 			if (r->owner[s] == part)
@@ -282,6 +282,8 @@ static const char *reason(const struct job *job, enum job_state to)
 	for (unsigned r = 0; to == JOB_RESTARTING && r < d->n_regions; r++)
 		if (job->regions[r].failed)
 			return job->regions[r].failure.text;
+	if (to == JOB_CANCELED && job_in_doubt(job))
+		return "not all that was completed is committed";
 	if (to == JOB_RESTARTING || to == JOB_FAILING || to == JOB_FAILED)
 		return d->n_failures ? d->failures[d->n_failures - 1].text : "";
 	return reasons[to] ? reasons[to] : "";
@@ -371,6 +373,9 @@ uint64_t job_wake_ms(const struct job *job, uint64_t commit_timeout_ms)
 	wake = earlier(wake, job->grace_until_ms);
 	if (!job->spec || job->grace_until_ms)
 		return wake;
+	/* A decision that was refused is not asked for again before retry_ms: what would only lead
+	 * to one need not wake us sooner. */
+	uint64_t decide = UINT64_MAX;
 	bool may_begin = !job->deciding && job->doc.desired == DOC_RUN && job_all_running(job) &&
 			 !job_all_at_end(job);
 	uint64_t of_ckpt =
@@ -378,13 +383,14 @@ uint64_t job_wake_ms(const struct job *job, uint64_t commit_timeout_ms)
 	wake = earlier(wake, of_ckpt);
 	if (job->deciding)
 		return wake;
-	wake = earlier(wake, job->retry_ms);
-	wake = earlier(wake, placing_wake_ms(job));
+	decide = earlier(decide, placing_wake_ms(job));
 	if (job->doc.desired != DOC_RUN) {
-		wake = earlier(wake, job->ending_since_ms + commit_timeout_ms);
-		wake = earlier(wake, job_commit_wake_ms(job));
+		decide = earlier(decide, job->ending_since_ms + commit_timeout_ms);
+		decide = earlier(decide, job_commit_wake_ms(job));
 	}
-	return earlier(wake, job_final_wake_ms(job));
+	decide = earlier(decide, job_final_wake_ms(job));
+	wake = earlier(wake, job->retry_ms);
+	return earlier(wake, decide < job->retry_ms ? job->retry_ms : decide);
 }
 
 /* ---- slots ---- */
@@ -442,17 +448,32 @@ bool job_waits_for_slots(const struct job *job)
 	return false;
 }
 
+/* That a region could share, at most: those of the dead are gone. */
+static uint64_t own_slots(const struct job *job)
+{
+	uint64_t own = 0;
+	for (unsigned r = 0; r < job->doc.n_regions; r++) {
+		const struct job_region *region = &job->regions[r];
+		for (unsigned i = 0; i < region->n_parts; i++)
+			own += region->parts[i].tm ? region->parts[i].n_slots : 0;
+		for (unsigned i = 0; i < region->n_next; i++)
+			own += region->next[i].n_slots;
+	}
+	return own;
+}
+
+bool job_region_may_be_placed(const struct job *job, unsigned r, uint64_t free_slots)
+{
+	return graph_region_slots(job->graph, r) <= free_slots + own_slots(job);
+}
+
 bool job_may_be_placed(const struct job *job, uint64_t free_slots)
 {
-	uint64_t own = 0; /* regions share slots */
-	for (unsigned r = 0; r < job->doc.n_regions; r++) {
-		own += job->doc.regions[r].n_slots;
-		for (unsigned i = 0; i < job->regions[r].n_next; i++)
-			own += job->regions[r].next[i].n_slots;
-	}
+	if (!job->graph)
+		return true;
+	uint64_t most = free_slots + own_slots(job);
 	for (unsigned r = 0; r < job->doc.n_regions; r++)
-		if (!job->graph || (job_region_wants_slots(job, r) &&
-				    graph_region_slots(job->graph, r) <= free_slots + own))
+		if (job_region_wants_slots(job, r) && graph_region_slots(job->graph, r) <= most)
 			return true;
 	return false;
 }

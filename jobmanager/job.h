@@ -215,6 +215,9 @@ void job_report(struct job *job, const struct job_env *env, struct taskmanager *
 /* What a worker of the recorded attempt says of its vertices (flow.h). */
 void job_note_flow(struct job *job, const struct taskmanager *tm, uint32_t region,
 		   struct attempt attempt, const json_t *vertices, uint64_t now_ms);
+/* Nothing could be decided or commanded until now: the commit timeout of a job that is to end
+ * counts from now. */
+void job_begin_ending_again(struct job *job, uint64_t now_ms);
 void job_decided(struct job *job, const struct job_env *env, enum errc code, const char *text,
 		 uint64_t revision);
 void job_spec_read(struct job *job, const struct job_env *env, enum errc code, const char *text,

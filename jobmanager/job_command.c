@@ -189,14 +189,18 @@ static void tell_given_up(struct job *job, const struct job_env *env, unsigned r
 	}
 }
 
-/* The end was recorded before every sink had confirmed: who still holds that output may yet commit
- * it. Not so a worker of an earlier attempt, whose ids mean other output. */
+/* The job is to end before every sink has confirmed: who still holds that output may yet commit it.
+ * That is a worker of the recorded attempt, or of the last that did more than commit. Not one of
+ * an attempt before, whose ids mean other output. */
 static void complete_first(const struct job *job, const struct job_env *env, struct taskmanager *tm,
 			   uint32_t region, struct attempt attempt)
 {
 	struct ckpt_id newest = newest_id(&job->doc);
-	if (!job_terminal(job) || job->doc.committed.v >= newest.v ||
-	    region >= job->doc.n_regions || job->doc.regions[region].attempt.v != attempt.v)
+	if (job->doc.desired == DOC_RUN || job_confirmed(job, &job->doc) ||
+	    region >= job->doc.n_regions)
+		return;
+	const struct doc_region *r = &job->doc.regions[region];
+	if (attempt.v != r->ran.v && !(job_terminal(job) && attempt.v == r->attempt.v))
 		return;
 	struct control_command_msg m = message(job, CONTROL_COMPLETE, region, attempt);
 	m.checkpoint = newest;

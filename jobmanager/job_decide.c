@@ -279,8 +279,8 @@ static uint16_t *former_owners(const struct job_region *region, const struct tms
 	return former;
 }
 
-static void say_waiting(struct job *job, const struct job_env *env, uint32_t n_slots,
-			uint64_t free_slots)
+void job_say_waiting(struct job *job, const struct job_env *env, uint32_t n_slots,
+		     uint64_t free_slots)
 {
 	snprintf(job->trouble, sizeof(job->trouble),
 		 "waits for slots: %" PRIu32 " needed, %" PRIu64 " free on %zu TaskManagers",
@@ -308,7 +308,7 @@ bool job_place_region(struct job *job, const struct job_env *env, struct doc *dr
 		job->trouble[0] = '\0';
 	} else {
 		free(owner);
-		say_waiting(job, env, n_slots, free_slots);
+		job_say_waiting(job, env, n_slots, free_slots);
 	}
 	free(offers);
 	return placed;
@@ -342,7 +342,8 @@ static bool draft_placements(struct job *job, const struct job_env *env, struct 
 		if (d->n_slots || !fresh || env->now_ms < region->not_before_ms || !env->may_place)
 			continue;
 		if (!job_may_be_placed(job, *env->free_slots)) {
-			say_waiting(job, env, graph_region_slots(job->graph, r), *env->free_slots);
+			job_say_waiting(job, env, graph_region_slots(job->graph, r),
+					*env->free_slots);
 			slot_timeout(job, r, env);
 			continue;
 		}
@@ -391,7 +392,8 @@ static uint64_t final_not_before_ms(const struct job *job, const struct doc *d)
 
 uint64_t job_final_wake_ms(const struct job *job)
 {
-	if (!job_all_running(job) || !job_all_at_end(job) || !final_is_missing(&job->doc))
+	if (job->doc.desired != DOC_RUN || !job_all_running(job) || !job_all_at_end(job) ||
+	    !final_is_missing(&job->doc))
 		return 0;
 	return final_not_before_ms(job, &job->doc);
 }
@@ -487,7 +489,7 @@ void draft_discard(struct job *job, struct doc *draft)
 	if (!draft->discarded)
 		return;
 	job->drops.n = 1;
-	job->drops.at[0] = (struct ckpt_drop){.delay = true};
+	job->drops.at[0] = (struct ckpt_drop){.all = true, .delay = true};
 }
 
 static void draft_end(struct job *job, struct doc *draft, int64_t wall_ms)

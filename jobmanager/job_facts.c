@@ -255,7 +255,7 @@ void job_note_flow(struct job *job, const struct taskmanager *tm, uint32_t regio
 		   struct attempt attempt, const json_t *vertices, uint64_t now_ms)
 {
 	/* An attempt that only commits does not hide what the one before it has done. */
-	if (job->doc.desired == DOC_RUN || flow_heard(&job->flow, region, attempt))
+	if (!job->doc.regions[region].ran.v)
 		flow_note(&job->flow, tm->id, region, attempt, vertices, now_ms);
 }
 

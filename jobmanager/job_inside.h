@@ -60,6 +60,10 @@ void job_remember_owners(struct job_region *region, const struct doc_region *d);
 void job_forget_owners(struct job_region *region);
 /* Before places are looked for: what this job holds on each TaskManager. */
 void job_count_own(const struct job *job, const struct tms *tms);
+void job_say_waiting(struct job *job, const struct job_env *env, uint32_t n_slots,
+		     uint64_t free_slots);
+/* Could it be, with so many free slots? No, if not. The job has a graph. */
+bool job_region_may_be_placed(const struct job *job, unsigned region, uint64_t free_slots);
 /* False: there are not enough slots; `trouble` says so. */
 bool job_place_region(struct job *job, const struct job_env *env, struct doc *draft,
 		      unsigned region);

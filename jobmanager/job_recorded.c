@@ -259,6 +259,7 @@ static void refused(struct job *job, const struct job_env *env, enum errc code, 
 		      text);
 	snprintf(job->trouble, sizeof(job->trouble), "the store refuses decisions: %.200s", text);
 	job->retry_ms = env->now_ms + DECIDE_RETRY_MS;
+	job_begin_ending_again(job, env->now_ms);
 }
 
 void job_decided(struct job *job, const struct job_env *env, enum errc code, const char *text,

@@ -27,15 +27,25 @@ bool job_in_doubt(const struct job *job)
 	return job_terminal(job) && job->graph && !job_confirmed(job, &job->doc);
 }
 
+static const char *why_in_doubt(const struct job *job)
+{
+	for (unsigned r = 0; r < job->doc.n_regions; r++)
+		if (job->regions[r].failed && job_region_owes(job, r))
+			return job->regions[r].failure.text;
+	return "";
+}
+
 void job_resolve_tell(struct job *job)
 {
-	if (job_in_doubt(job))
+	if (job->frozen)
+		return;
+	if (job_in_doubt(job)) {
+		const char *why = why_in_doubt(job);
 		snprintf(job->trouble, sizeof(job->trouble),
 			 "not every sink confirmed checkpoint %" PRIu64
-			 ": its output may be incomplete, and is committed if its TaskManager "
-			 "comes back",
-			 doc_newest(&job->doc)->id.v);
-	else if (job_terminal(job))
+			 ", its output may be incomplete%s%.140s",
+			 doc_newest(&job->doc)->id.v, why[0] ? ": " : "", why);
+	} else if (job_terminal(job))
 		job->trouble[0] = '\0';
 }
 

@@ -609,7 +609,10 @@ void agent_items_report(struct agent_turn *t, uint64_t item, const struct contro
 {
 	struct agent_item *it = item_by_id(t->c, item);
 	struct control_report_msg *out;
-	if (!it || !going(it))
+	/* Told to commit and then to end, a worker says that it has committed while it ends. */
+	bool last_word =
+		it && it->c.state < CONTROL_STATE_FAILED && r->kind == CONTROL_REPORT_COMMITTED;
+	if (!it || !(going(it) || last_word))
 		return;
 	switch (r->kind) {
 	case CONTROL_REPORT_PREPARED:

@@ -57,7 +57,7 @@ store show
 [   3.279s] job=other/cccccccc RUNNING -> CANCELLING: as asked
 [  11.077s] storage removes jobs/a.../chk-1/
 [  11.080s] storage removes jobs/a.../
-[  13.282s] job=other/cccccccc CANCELLING -> CANCELED: what was completed is committed
+[  13.282s] job=other/cccccccc CANCELLING -> CANCELED: not all that was completed is committed
 [  13.283s]   tm-1 <- complete attempt=1 ckpt=1
 [  13.283s]   tm-1 <- cancel attempt=1 ckpt=1 terminal
   done/aaaaaaaa

@@ -30,7 +30,7 @@ show wordcount
   run/_cluster
   cleanup/aaaaaaaa/00000001
   done/aaaaaaaa
-  status=CANCELED attempt=2 restarts=1 counted=0 newest=1 committed=1 failures=0
+  status=CANCELED attempt=2 restarts=1 counted=0 newest=1 committed=1 failures=1
 
 # A job that failed for good, likewise: its worker died with what it had not
 # committed.
@@ -52,6 +52,7 @@ show other
 [   4.569s] job=other/bbbbbbbb RESTARTING -> FAILING: broken (restart strategy none)
 [   4.572s] job=other/bbbbbbbb region 0 attempt 2 recorded, restores checkpoint 1, delay 0 ms: only to commit
 [   4.572s] job=other/bbbbbbbb region 0 attempt 2 placed: tm-2 x2
+[   4.573s]   tm-2 <- complete attempt=1 ckpt=1
 [   4.573s]   tm-2 <- cancel attempt=1 ckpt=1
 [   4.573s]   tm-2 <- prepare attempt=2
 [   4.579s]   tm-2 <- run attempt=2 ckpt=1 only to commit
@@ -93,7 +94,7 @@ show third
 [   8.431s] job=third/cccccccc CANCELLING -> CANCELED: what was completed is committed
 [   8.432s]   tm-3 <- cancel attempt=2 ckpt=1 terminal
 [   8.471s] storage removes jobs/a.../
-  status=CANCELED attempt=2 restarts=1 counted=0 newest=1 committed=1 failures=0
+  status=CANCELED attempt=2 restarts=1 counted=0 newest=1 committed=1 failures=1
 
 # Without a place nothing is recorded: who ran may yet come back. After the commit
 # timeout the job ends, and what is missing is named.
@@ -114,14 +115,14 @@ show fourth
 [  10.425s] job=fourth/dddddddd RUNNING -> CANCELLING: as asked
 [  11.422s] tm=tm-3 lost: it went away and did not come back
 [  18.452s] storage removes jobs/c.../
-[  20.428s] job=fourth/dddddddd CANCELLING -> CANCELED: what was completed is committed
+[  20.428s] job=fourth/dddddddd CANCELLING -> CANCELED: not all that was completed is committed
   run/_cluster
   done/cccccccc
   done/aaaaaaaa
   done/bbbbbbbb
   resolve/dddddddd
   done/dddddddd
-  status=CANCELED attempt=1 restarts=0 counted=0 newest=1 committed=0 failures=0 trouble: not every sink confirmed checkpoint 1: its output may be incomplete, and is committed if its TaskManager comes back
+  status=CANCELED attempt=1 restarts=0 counted=0 newest=1 committed=0 failures=0 trouble: not every sink confirmed checkpoint 1, its output may be incomplete: TaskManager tm-3 went away and did not come back
 
 # A place within that time is enough.
 
@@ -147,4 +148,4 @@ show fifth
 [  27.981s]   tm-5 <- complete attempt=2 ckpt=1
 [  27.989s] job=fifth/eeeeeeee CANCELLING -> CANCELED: what was completed is committed
 [  27.990s]   tm-5 <- cancel attempt=2 ckpt=1 terminal
-  status=CANCELED attempt=2 restarts=1 counted=0 newest=1 committed=1 failures=0
+  status=CANCELED attempt=2 restarts=1 counted=0 newest=1 committed=1 failures=1

@@ -125,13 +125,14 @@ static void check_live(struct stage *s, const struct player *tm, const struct do
 }
 
 /* Who still holds output that the job's newest checkpoint promised may commit it: the recorded
- * attempt alone. */
+ * attempt, and the one before it if it was there to commit only. */
 static void check_ended(struct stage *s, const struct doc *d, const struct control_command_msg *m)
 {
 	const struct doc_pointer *newest = doc_newest(d);
+	const struct doc_region *r = m->region < d->n_regions ? &d->regions[m->region] : NULL;
 	bool owed = m->kind == CONTROL_COMPLETE && newest && m->checkpoint.v == newest->id.v &&
-		    d->committed.v < newest->id.v && m->region < d->n_regions &&
-		    d->regions[m->region].attempt.v == m->attempt.v;
+		    d->committed.v < newest->id.v && r &&
+		    (r->attempt.v == m->attempt.v || r->ran.v == m->attempt.v);
 	if (m->kind != CONTROL_CANCEL && m->kind != CONTROL_FINISH && !owed)
 		stage_violate(s, "%s of a job that ended", control_command_name(m->kind));
 }

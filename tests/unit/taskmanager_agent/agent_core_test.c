@@ -497,6 +497,35 @@ Test(agent_core, a_newer_attempt_ends_the_older)
 	teardown(&f);
 }
 
+/* Told to commit and to end in one breath, a worker says that it has committed while it ends. */
+Test(agent_core, a_commit_is_told_though_the_worker_is_to_end)
+{
+	struct fixture f;
+	setup(&f);
+	registered(&f);
+	uint64_t item = running(&f, JOB_A, 1);
+	do {
+		step(&f, (struct agent_event){.kind = AGENT_EV_POSTED});
+	} while (effect(&f, AGENT_FX_POST));
+	command(&f, CONTROL_COMPLETE, JOB_A, 1, 8);
+	command_msg(&f, (struct control_command_msg){.kind = CONTROL_CANCEL,
+						     .job = job(JOB_A),
+						     .attempt = {1},
+						     .checkpoint = {8},
+						     .terminal = true});
+	worker_says(
+		&f, item,
+		(struct control_report_msg){.kind = CONTROL_REPORT_COMMITTED, .checkpoint = {8}});
+	cr_assert(effect(&f, AGENT_FX_POST) != NULL);
+	struct control_reports reports = posted(&f, 1);
+	cr_assert(eq(int, reports.reports[0].kind, CONTROL_REPORT_COMMITTED));
+	cr_assert(eq(u64, reports.reports[0].checkpoint.v, 8));
+	control_reports_fini(&reports);
+	worker_says(&f, item, (struct control_report_msg){.kind = CONTROL_REPORT_AT_END});
+	cr_assert(effect(&f, AGENT_FX_POST) == NULL, "nothing else is of interest any more");
+	teardown(&f);
+}
+
 Test(agent_core, a_repeated_run_and_prepare_are_harmless)
 {
 	struct fixture f;

@@ -91,7 +91,7 @@ struct job_part {
 	uint32_t n_slots;
 	bool seen; /* an inventory was read for it */
 	bool told_prepare, told_run, told_end;
-	bool sinks; /* hosts a subtask of a sink */
+	bool sinks; /* hosts a subtask of a sink that commits */
 	bool at_end;
 	struct ckpt_id told_complete;
 	uint64_t told_aborts; /* of the document's n_given_up, so many */

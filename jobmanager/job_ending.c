@@ -22,7 +22,7 @@
 
 #include "jobmanager/job_inside.h"
 
-enum { COMMIT_AGAIN_MS = 500 };
+enum { COMMIT_AGAIN_MS = 500 }; /* an attempt that could not commit is not followed at once */
 
 bool job_confirmed(const struct job *job, const struct doc *d)
 {

@@ -178,10 +178,21 @@ static void see_number(struct reader *r, const uint64_t *row)
 	see(r, 0, row[0], mix(row[0], row[1]));
 }
 
-static void see_text(struct reader *r, const char *key, const char *value, uint64_t len)
+/* The number in a key "k12xxx". No zero byte ends it: the value follows, and may be digits. */
+static uint32_t key_number(const char *key, uint64_t len)
+{
+	uint32_t k = 0;
+
+	for (uint64_t i = 1; i < len && key[i] != 'x'; i++)
+		k = k * 10 + (uint32_t)(key[i] - '0');
+	return k;
+}
+
+static void see_text(struct reader *r, const char *key, uint64_t key_len, const char *value,
+		     uint64_t len)
 {
 	char expected[PAYLOAD_MAX];
-	uint32_t k = (uint32_t)strtoul(key + 1, NULL, 10), version;
+	uint32_t k = key_number(key, key_len), version;
 
 	memcpy(&version, value, 4);
 	if (len != payload(k, version, expected) || memcmp(expected, value, len) != 0)
@@ -200,7 +211,7 @@ static void see_block(struct reader *r, unsigned state, const struct block *b)
 			see_number(r, row);
 			continue;
 		}
-		see_text(r, heap, heap + row[0], row[1]);
+		see_text(r, heap, row[0], heap + row[0], row[1]);
 		heap += row[0] + row[1];
 	}
 }

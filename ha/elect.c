@@ -21,7 +21,7 @@ static const struct sm_state states[ELECT_STATES] = {
 	[ELECT_STARTING] = {"STARTING", SM_TO(ELECT_QUEUEING) | SM_TO(ELECT_LEAVING)},
 	[ELECT_QUEUEING] = {"QUEUEING", GONE | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_FOLLOWING] = {"FOLLOWING", GONE | SM_TO(ELECT_TAKING) | SM_TO(ELECT_BARRIER)},
-	[ELECT_TAKING] = {"TAKING", GONE | SM_TO(ELECT_BARRIER) | SM_TO(ELECT_FOLLOWING)},
+	[ELECT_TAKING] = {"TAKING", GONE | SM_TO(ELECT_LEADING) | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_BARRIER] = {"BARRIER", GONE | SM_TO(ELECT_LEADING) | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_LEADING] = {"LEADING", GONE | SM_TO(ELECT_SUSPENDED) | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_SUSPENDED] = {"SUSPENDED", GONE | SM_TO(ELECT_LEADING) | SM_TO(ELECT_FOLLOWING)},
@@ -431,8 +431,23 @@ static void enqueued(struct elect *e, const struct elect_event *ev, struct elect
 	take_queue(e, ev, out);
 }
 
+/* The queue was read behind the deletions, in their transaction. Who is first in it stays first
+ * while the key lives: whoever comes later stands behind. */
+static bool taken_the_lead(const struct elect *e, const struct elect_event *ev)
+{
+	return ev->result == ELECT_DONE && ev->now_ms < e->deadline_ms && ev->queue &&
+	       ev->n_queue && ev->queue[0].create_revision == e->epoch &&
+	       strcmp(ev->queue[0].key, e->key) == 0;
+}
+
 static void taken(struct elect *e, const struct elect_event *ev, struct elect_effects *out)
 {
+	if (taken_the_lead(e, ev)) {
+		no_pause(e);
+		take_queue(e, ev, out);
+		move(e, ELECT_LEADING, "the dead are deleted, nobody is before us", out);
+		return;
+	}
 	if (ev->result != ELECT_DONE)
 		pause(e, ev->now_ms);
 	step_back(e, ev->result == ELECT_DONE ? "the dead are deleted" : "queue changed", out);

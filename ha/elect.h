@@ -3,7 +3,7 @@
  *
  *  STARTING --lease granted--> QUEUEING --key made--> FOLLOWING
  *
- *  FOLLOWING --all before us found dead--> TAKING --deleted--> BARRIER
+ *  FOLLOWING --all before us found dead--> TAKING --deleted, we are first--> LEADING
  *  FOLLOWING --nobody before us--> BARRIER --committed--> LEADING
  *  LEADING --deadline passed--> SUSPENDED --barrier committed--> LEADING
  *
@@ -17,7 +17,9 @@
  *             key with the old one could lead, embodied by nobody).
  *  QUEUEING   the lease lives; the key `leader/<lease>` is being made.
  *  FOLLOWING  epoch is the key's create_revision: our place in the queue.
- *  TAKING     a delete-only transaction on the keys of the dead before us.
+ *  TAKING     a transaction that deletes the keys of the dead before us, and reads
+ *             who is left. If we are first, it was a barrier, too. After an
+ *             outcome that is not known: FOLLOWING, which looks again.
  *  BARRIER    first by what we know; a committed write has to confirm it.
  *  LEADING    confirmed, and the lease's deadline has not passed.
  *  SUSPENDED  the deadline passed. Nothing is decided or commanded, nothing is
@@ -30,8 +32,8 @@
  *    answered had been SENT, less a tenth of the lease;
  *  - at most one request of this core is under way, besides a renewal and a
  *    list; an answer is known by its token, a stale one has no effect;
- *  - LEADING is entered by a committed barrier only, and is never kept beyond
- *    the deadline;
+ *  - LEADING is entered by a committed write only whose transaction shows that
+ *    nobody is before us, and is never kept beyond the deadline;
  *  - hints (a watch) may be wrong, late or missing: a list from time to time
  *    repairs it, and safety does not rest on either;
  *  - a list older than our own key, or than the last list, is dropped (a member
@@ -107,7 +109,9 @@ enum elect_result {
 
 enum elect_event_kind {
 	ELECT_EV_TIME, /* the time asked for by elect_wake_ms(), or any other */
-	ELECT_EV_OP, /* token, result; of GRANT sent_ms and ttl_s; a queue if the answer had one */
+	ELECT_EV_OP,   /* token, result; of GRANT sent_ms and ttl_s; a queue if the answer had one.
+		      * DONE of a BARRIER, or of a TAKE whose queue begins with us: the documents
+		      * have been read as well */
 	ELECT_EV_RENEWED,   /* token, result, sent_ms, ttl_s (0: the lease is gone) */
 	ELECT_EV_LISTED,    /* token, queue; or result other than DONE and none */
 	ELECT_EV_HINT,      /* something changed among the candidates: look */

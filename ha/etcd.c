@@ -473,7 +473,7 @@ static void send_try(struct flight *f)
 	if (f->first_sent_ms == 0)
 		f->first_sent_ms = f->sent_ms;
 	f->revision_before = c->revision;
-	bool large = f->kind == CALL_RANGE || f->kind == CALL_BARRIER;
+	bool large = f->kind == CALL_RANGE || f->kind == CALL_BARRIER || f->kind == CALL_TAKE;
 	world_http_start(c->w, &f->http,
 			 &(struct world_http_spec){
 				 .method = "POST",

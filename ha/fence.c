@@ -73,6 +73,14 @@ static struct wire_op queue_range(const struct fence *f, struct keys *k)
 		.kind = WIRE_RANGE, .key = own(k, fence_key(f->root, "leader/")), .prefix = true};
 }
 
+static struct wire_op docs_range(const struct fence *f, struct keys *k, uint64_t page)
+{
+	return (struct wire_op){.kind = WIRE_RANGE,
+				.key = own(k, fence_key(f->root, "run/")),
+				.prefix = true,
+				.limit = page};
+}
+
 /* ---- decisions ---- */
 
 enum errc fence_check(const struct ha_txn *t, struct err *e)
@@ -208,10 +216,7 @@ char *fence_barrier(const struct fence *f, bool with_docs, uint64_t page)
 	struct wire_compare compares[2];
 	struct wire_op ops[] = {
 		{.kind = WIRE_DELETE, .key = own(&k, fence_key(f->root, "never"))},
-		{.kind = WIRE_RANGE,
-		 .key = own(&k, fence_key(f->root, "run/")),
-		 .prefix = true,
-		 .limit = page},
+		docs_range(f, &k, page),
 	};
 	struct wire_op reads[] = {queue_range(f, &k)};
 	char *body = wire_txn(&(struct wire_txn){.compares = compares,
@@ -247,9 +252,9 @@ char *fence_enqueue(const struct fence *f, const char *value)
 	return body;
 }
 
-char *fence_take(const struct fence *f, const struct fence_victim *dead, unsigned n)
+char *fence_take(const struct fence *f, const struct fence_victim *dead, unsigned n, uint64_t page)
 {
-	assert(n > 0 && n < 64);
+	assert(n > 0 && n < 63);
 	struct keys k = {0};
 	struct wire_compare compares[64];
 	struct wire_op ops[64];
@@ -264,10 +269,11 @@ char *fence_take(const struct fence *f, const struct fence_victim *dead, unsigne
 	}
 	struct wire_op read = queue_range(f, &k);
 	ops[n] = read;
+	ops[n + 1] = docs_range(f, &k, page);
 	char *body = wire_txn(&(struct wire_txn){.compares = compares,
 						 .n_compares = n + 1,
 						 .success = ops,
-						 .n_success = n + 1,
+						 .n_success = n + 2,
 						 .failure = &read,
 						 .n_failure = 1});
 	keys_fini(&k);
@@ -324,11 +330,6 @@ const struct wire_range *fence_queue(enum call_kind kind, const struct wire_answ
 	return a->n_ranges ? &a->ranges[0] : NULL;
 }
 
-const struct wire_range *fence_docs(const struct wire_answer *a)
-{
-	return a->succeeded && a->n_ranges == 1 ? &a->ranges[0] : NULL;
-}
-
 bool fence_leads(const struct fence *f, const struct wire_range *queue)
 {
 	char *key = fence_candidate_key(f->root, f->lease);
@@ -340,4 +341,15 @@ bool fence_leads(const struct fence *f, const struct wire_range *queue)
 	}
 	free(key);
 	return here && lowest;
+}
+
+struct wire_range *fence_docs(const struct fence *f, enum call_kind kind, struct wire_answer *a)
+{
+	if (!a->succeeded)
+		return NULL;
+	if (kind == CALL_BARRIER && a->n_ranges == 1)
+		return &a->ranges[0];
+	if (kind == CALL_TAKE && a->n_ranges == 2 && fence_leads(f, &a->ranges[0]))
+		return &a->ranges[1];
+	return NULL;
 }

@@ -21,6 +21,12 @@
  *
  * The barrier is predicate + deletion of a key that never exists (a committed
  * write which works without space in the quota, too) + a range over the hot documents.
+ *
+ * Taking over: compares see the store before the operations, with the dead
+ * candidates' keys in it, so the transaction that deletes them cannot carry the
+ * predicate. It reads the queue instead, behind its own deletions: where that
+ * shows us first, the predicate held at the revision of a committed write, and
+ * with the hot documents read there too it was a barrier.
  */
 #ifndef HA_FENCE_H
 #define HA_FENCE_H
@@ -47,12 +53,13 @@ char *fence_candidate_key(const char *root, uint64_t lease);
 char *fence_decision(const struct fence *f, const struct ha_txn *t, unsigned slot, uint64_t number);
 char *fence_barrier(const struct fence *f, bool with_docs, uint64_t page);
 char *fence_enqueue(const struct fence *f, const char *value);
-/* Delete the candidates that were found dead: all of them, or nothing. */
+/* Delete the candidates that were found dead, all of them or nothing; then read the queue and the
+ * first `page` hot documents. */
 struct fence_victim {
 	const char *key; /* absolute */
 	uint64_t create_revision;
 };
-char *fence_take(const struct fence *f, const struct fence_victim *dead, unsigned n);
+char *fence_take(const struct fence *f, const struct fence_victim *dead, unsigned n, uint64_t page);
 char *fence_ghost(const struct fence *f, const struct fence_victim *ghost);
 char *fence_leave(const struct fence *f);
 char *fence_candidates(const struct fence *f); /* a range */
@@ -63,8 +70,8 @@ const struct wire_range *fence_queue(enum call_kind kind, const struct wire_answ
 /* Does this queue, read in one transaction, make us the leader? */
 bool fence_leads(const struct fence *f, const struct wire_range *queue);
 
-/* The hot documents in the answer of a barrier. */
-const struct wire_range *fence_docs(const struct wire_answer *a);
+/* The documents in the answer of a barrier, or of a takeover after which we lead. NULL: none. */
+struct wire_range *fence_docs(const struct fence *f, enum call_kind kind, struct wire_answer *a);
 
 enum fence_verdict {
 	FENCE_DONE,      /* carried out, at `revision` */

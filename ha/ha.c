@@ -212,9 +212,9 @@ static void op_finished(struct ha *ha, struct etcd_call *call, enum elect_result
 	wire_answer_fini(&call->answer);
 }
 
-static void barrier_page_done(struct etcd_call *call);
+static void page_done(struct etcd_call *call);
 
-static void barrier_next_page(struct ha *ha)
+static void next_page(struct ha *ha)
 {
 	char *key = fence_key(ha->root, "run/");
 	struct wire_op page = {.kind = WIRE_RANGE,
@@ -222,13 +222,13 @@ static void barrier_next_page(struct ha *ha)
 			       .prefix = true,
 			       .after = ha->hot.kvs[ha->hot.n - 1].key,
 			       .limit = PAGE,
-			       .revision = ha->hot_revision};
-	ha->op.done = barrier_page_done;
+			       .revision = ha->opening.header.revision};
+	ha->op.done = page_done;
 	etcd_start(ha->etcd, &ha->op, CALL_RANGE, wire_range(&page), ha_in_ms(ha, ha->lease_ms));
 	free(key);
 }
 
-static void barrier_page_done(struct etcd_call *call)
+static void page_done(struct etcd_call *call)
 {
 	struct ha *ha = MEM_OWNER(call, struct ha, op);
 	bool ok = call->err.code == ERR_OK && call->answer.n_ranges == 1;
@@ -237,66 +237,70 @@ static void barrier_page_done(struct etcd_call *call)
 		docs_take(&ha->hot, &call->answer.ranges[0]);
 	wire_answer_fini(&call->answer);
 	if (more) {
-		barrier_next_page(ha);
+		next_page(ha);
 		return;
 	}
-	struct elect_event ev = {.kind = ELECT_EV_OP,
-				 .token = ha->op_token,
-				 .result = ok ? ELECT_DONE : ELECT_UNKNOWN};
-	ha_step(ha, &ev);
+	call->answer = ha->opening;
+	ha->opening = (struct wire_answer){0};
+	op_finished(ha, call, ok ? ELECT_DONE : ELECT_UNKNOWN);
 }
 
-static void barrier_op_done(struct ha *ha, struct etcd_call *call)
+/* We lead by this answer, and its first page of documents is `docs`. */
+static void opened(struct ha *ha, struct etcd_call *call, struct wire_range *docs)
+{
+	bool more = docs->more && docs->n > 0;
+	story_barrier(&ha->story, world_now_ms(ha->w));
+	docs_take(&ha->hot, docs);
+	if (!more) {
+		op_finished(ha, call, ELECT_DONE);
+		return;
+	}
+	ha->opening = call->answer;
+	call->answer = (struct wire_answer){0};
+	next_page(ha);
+}
+
+/* What the core is told of an operation: not whether etcd answered, but what it did. */
+static enum elect_result judge(const struct ha *ha, const struct etcd_call *call)
 {
 	enum elect_result result = result_of(call);
-	if (result == ELECT_DONE && !call->answer.succeeded)
-		result = ELECT_REFUSED;
-	else if (result == ELECT_REFUSED)
-		result = ELECT_UNKNOWN; /* by etcd, not by the predicate */
-	struct wire_range *docs =
-		result == ELECT_DONE && call->answer.n_ranges == 1 ? &call->answer.ranges[0] : NULL;
-	if (docs) {
-		bool more = docs->more && docs->n > 0;
-		story_barrier(&ha->story, world_now_ms(ha->w));
-		ha->hot_revision = call->answer.header.revision;
-		docs_take(&ha->hot, docs);
-		if (more) {
-			wire_answer_fini(&call->answer);
-			barrier_next_page(ha);
-			return;
-		}
+	bool whole = call->answer.n_ranges == ha->op_ranges;
+	switch (ha->op_kind) {
+	case ELECT_OP_GRANT:
+		return call->err.code == ERR_EXISTS ? ELECT_DONE : result;
+	case ELECT_OP_REVOKE:
+		if (call->err.code == ERR_NOTFOUND)
+			return ELECT_DONE;
+		return result == ELECT_REFUSED ? ELECT_UNKNOWN : result; /* it may live on */
+	case ELECT_OP_BARRIER:
+		if (result == ELECT_REFUSED)
+			return ELECT_UNKNOWN; /* by etcd, not by the predicate */
+		break;
+	case ELECT_OP_TAKE:
+		break;
+	case ELECT_OP_ENQUEUE: /* refused by the compare: the key is there already, ours */
+	case ELECT_OP_LEAVE:
+	case ELECT_OP_NONE:
+		return result;
 	}
-	op_finished(ha, call, result);
+	if (result != ELECT_DONE || (call->answer.succeeded && whole))
+		return result;
+	return call->answer.succeeded ? ELECT_UNKNOWN : ELECT_REFUSED;
 }
 
 static void op_done(struct etcd_call *call)
 {
 	struct ha *ha = MEM_OWNER(call, struct ha, op);
-	enum elect_result result = result_of(call);
-	switch (ha->op_kind) {
-	case ELECT_OP_GRANT:
-		if (call->err.code == ERR_EXISTS)
-			result = ELECT_DONE;
-		break;
-	case ELECT_OP_REVOKE:
-		if (call->err.code == ERR_NOTFOUND)
-			result = ELECT_DONE;
-		else if (result == ELECT_REFUSED)
-			result = ELECT_UNKNOWN; /* the lease may live on */
-		break;
-	case ELECT_OP_BARRIER:
-		barrier_op_done(ha, call);
+	struct fence fence = ha_fence_of(ha);
+	enum elect_result result = judge(ha, call);
+	struct wire_range *docs = NULL;
+	if (result == ELECT_DONE)
+		docs = fence_docs(&fence, ha->op_call, &call->answer);
+	if (docs) {
+		opened(ha, call, docs);
 		return;
-	case ELECT_OP_TAKE:
-		if (result == ELECT_DONE && !call->answer.succeeded)
-			result = ELECT_REFUSED;
-		break;
-	case ELECT_OP_ENQUEUE: /* refused by the compare: the key is there already, ours */
-	case ELECT_OP_LEAVE:
-	case ELECT_OP_NONE:
-		break;
 	}
-	if (result != ELECT_DONE)
+	if (result != ELECT_DONE && ha->op_kind != ELECT_OP_BARRIER)
 		world_log(ha->w, LOG_LEVEL_WARN, "elect: %s: %s -> again",
 			  call_of(ha->op_call)->name, call->err.text);
 	op_finished(ha, call, result);
@@ -311,7 +315,7 @@ static char *take_body(const struct ha *ha, unsigned n)
 		keys[i] = mem_printf("%sleader/%s", ha->root, ha->elect.queue[i].key);
 		dead[i] = (struct fence_victim){keys[i], ha->elect.queue[i].create_revision};
 	}
-	char *body = fence_take(&f, dead, n);
+	char *body = fence_take(&f, dead, n, PAGE);
 	for (unsigned i = 0; i < n; i++)
 		free(keys[i]);
 	return body;
@@ -324,6 +328,8 @@ static void start_op(struct ha *ha, const struct elect_effect *f)
 	uint64_t limit = ha->lease_ms / 2;
 	etcd_cancel(ha->etcd, &ha->op);
 	docs_fini(&ha->hot);
+	wire_answer_fini(&ha->opening);
+	ha->op_ranges = 0;
 	switch (f->op) {
 	case ELECT_OP_REVOKE:
 		ha->op_call = CALL_REVOKE;
@@ -339,12 +345,14 @@ static void start_op(struct ha *ha, const struct elect_effect *f)
 		break;
 	case ELECT_OP_TAKE:
 		ha->op_call = CALL_TAKE;
+		ha->op_ranges = 2;
 		body = take_body(ha, f->index);
 		break;
 	case ELECT_OP_BARRIER:
 		ha->op_call = CALL_BARRIER;
 		limit = ha->lease_ms;
-		body = fence_barrier(&fence, elect_state(&ha->elect) == ELECT_BARRIER, PAGE);
+		ha->op_ranges = elect_state(&ha->elect) == ELECT_BARRIER;
+		body = fence_barrier(&fence, ha->op_ranges, PAGE);
 		break;
 	case ELECT_OP_LEAVE:
 		ha->op_call = CALL_LEAVE;
@@ -845,6 +853,7 @@ void ha_destroy(struct ha *ha)
 	}
 	etcd_destroy(ha->etcd);
 	docs_fini(&ha->hot);
+	wire_answer_fini(&ha->opening);
 	free(ha->slots);
 	free(ha->root);
 	free(ha->value);

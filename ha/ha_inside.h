@@ -76,8 +76,9 @@ struct ha {
 	uint32_t op_token, renew_token, list_token;
 	enum elect_op op_kind;
 	enum call_kind op_call;
-	struct docs hot; /* the documents of the barrier, page by page */
-	uint64_t hot_revision;
+	unsigned op_ranges; /* of a barrier or a takeover: so many in an answer of success */
+	struct docs hot;    /* the documents of the barrier, page by page, */
+	struct wire_answer opening; /* and its answer, until they are complete */
 	struct etcd_watch watch;
 	uint64_t watch_at_ms;
 	/* the queue, as others see it */

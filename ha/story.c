@@ -93,6 +93,8 @@ void story_led(struct story *s, struct epoch epoch, uint64_t now_ms, int64_t wal
 	memcpy(t->before_instance, s->head.instance, sizeof t->before_instance);
 	memcpy(t->before_address, s->head.cluster_address, sizeof t->before_address);
 	t->key_gone_ms = s->head_gone_ms;
+	if (t->barrier_ms < t->key_gone_ms)
+		t->barrier_ms = t->key_gone_ms; /* one transaction did both */
 	find_cause(s, peer_of(s, s->head.instance), t);
 	s->head = (struct ha_member){0}; /* told once: who leads after us is another story */
 	s->head_gone_ms = 0;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "ha/tries.h"
 #include "rig.h"
 #include "world/ev.h"
 
@@ -111,7 +112,8 @@ Test(lead, resigning_hands_over_at_once_with_documents)
 
 Test(lead, more_documents_than_a_page_come_with_the_lead)
 {
-	struct rig_candidate a, b;
+	struct rig_candidate a, b, c;
+	struct ha_status status;
 	char key[16];
 	rig_candidate(&rig, &a, "jm-1", 0, NULL);
 	cr_assert(rig_await_role(&a, HA_LEADING, 10000));
@@ -125,7 +127,18 @@ Test(lead, more_documents_than_a_page_come_with_the_lead)
 	cr_assert(rig_await_role(&b, HA_LEADING, 10000));
 	cr_assert_eq(b.n_docs, 1100);
 	cr_assert_str_eq(b.first_doc, "run/0000");
-	rig_candidate_leave(&b);
+	/* and with a takeover, whose one transaction is its barrier */
+	rig_candidate(&rig, &c, "jm-3", 0, NULL);
+	cr_assert(rig_await_role(&c, HA_FOLLOWING, 10000));
+	ha_declare_dead(c.ha, b.config.instance, HA_CAUSE_KILLED, "by the test");
+	cr_assert(rig_await_role(&c, HA_LEADING, 10000));
+	cr_assert_eq(c.n_docs, 1100);
+	cr_assert_str_eq(c.first_doc, "run/0000");
+	ha_status(c.ha, &status);
+	cr_assert_eq(status.tries->by_outcome[CALL_TAKE][TRY_ANSWERED], 1);
+	cr_assert_eq(status.tries->by_outcome[CALL_BARRIER][TRY_ANSWERED], 0);
+	rig_candidate_end(&b);
+	rig_candidate_end(&c);
 }
 
 /* A candidate in a process of its own, which tells its instance and then leads until killed. */

@@ -19,7 +19,9 @@ struct check {
 	bool broken;
 	char text[TEXT_MAX];
 	struct check_counts counts;
-	uint64_t epoch;   /* highest that wrote */
+	uint64_t taker;   /* who is deleting candidates: its own key's create_revision, or 0 */
+	uint64_t epoch;   /* the highest that may decide: it has had its barrier */
+	uint64_t writer;  /* the highest that wrote */
 	struct list jobs; /* struct history */
 };
 
@@ -67,6 +69,14 @@ static struct history *need(struct check *k, const char *job)
 
 /* ---- etcd, before a write ---- */
 
+static const struct sim_etcd_write *write_of(const struct sim_etcd_txn *t, const char *key)
+{
+	for (unsigned i = 0; i < t->n_writes; i++)
+		if (strcmp(t->writes[i].key, key) == 0)
+			return &t->writes[i];
+	return NULL;
+}
+
 /* Calls that cannot carry the predicate: one's own place in the queue, and a dead one's. */
 static bool excepted(const struct sim_etcd_txn *t)
 {
@@ -83,6 +93,19 @@ static bool excepted(const struct sim_etcd_txn *t)
 			return false;
 	}
 	return t->succeeded;
+}
+
+/* Who deletes others: the key that is compared, as all are, and stays. 0: nobody. */
+static uint64_t taker_of(const struct sim_etcd_txn *t)
+{
+	uint64_t own = 0;
+	for (unsigned i = 0; i < t->n_compares; i++)
+		if (!write_of(t, t->compares[i].key))
+			own = t->compares[i].revision;
+	for (unsigned i = 0; i < t->n_writes; i++)
+		if (t->writes[i].value)
+			return 0;
+	return own;
 }
 
 /* The epoch that the predicate names; 0: there is no predicate. */
@@ -109,14 +132,6 @@ static bool chained(const struct sim_etcd_txn *t, const char *key)
 		    strcmp(t->compares[i].key, key) == 0)
 			return true;
 	return false;
-}
-
-static const struct sim_etcd_write *write_of(const struct sim_etcd_txn *t, const char *key)
-{
-	for (unsigned i = 0; i < t->n_writes; i++)
-		if (strcmp(t->writes[i].key, key) == 0)
-			return &t->writes[i];
-	return NULL;
 }
 
 static bool compared_absent(const struct sim_etcd_txn *t, const char *key)
@@ -154,8 +169,10 @@ static void on_txn(void *ctx, const struct sim_etcd_txn *t)
 	unsigned chains = 0;
 	bool barrier = t->n_writes == 1 && !t->writes[0].value &&
 		       strcmp(t->writes[0].key, SIM_ROOT "never") == 0;
-	if (excepted(t))
+	if (excepted(t)) {
+		k->taker = taker_of(t);
 		return;
+	}
 	uint64_t epoch = epoch_of(t);
 	if (!t->succeeded || !epoch) {
 		check_fail(k, "a write to %s carries no predicate", t->writes[0].key);
@@ -169,8 +186,8 @@ static void on_txn(void *ctx, const struct sim_etcd_txn *t)
 	if (epoch != k->epoch && !barrier)
 		check_fail(k, "epoch %" PRIu64 " begins with a write to %s, not with its barrier",
 			   epoch, t->writes[0].key);
-	k->counts.leaders += epoch != k->epoch;
-	k->epoch = epoch;
+	k->counts.leaders += epoch != k->writer;
+	k->epoch = k->writer = epoch;
 	for (unsigned i = 0; i < t->n_writes; i++) {
 		const struct sim_etcd_write *w = &t->writes[i];
 		chains += chained(t, w->key);
@@ -287,6 +304,14 @@ static void on_done(struct check *k, const char *job, const char *value)
 		check_output(k, h, finished);
 }
 
+/* Candidates were deleted: whoever did it and is first now has had its barrier with that. */
+static void on_leader_gone(struct check *k)
+{
+	if (k->taker > k->epoch && k->taker == sim_etcd_lowest(k->c->etcd, SIM_ROOT "leader/"))
+		k->epoch = k->taker;
+	k->taker = 0;
+}
+
 static void on_change(void *ctx, uint64_t revision, const char *key, const char *value)
 {
 	struct check *k = ctx;
@@ -294,7 +319,10 @@ static void on_change(void *ctx, uint64_t revision, const char *key, const char 
 	if (!text_starts(key, SIM_ROOT))
 		return;
 	const char *name = key + strlen(SIM_ROOT);
-	if (text_starts(name, "run/_")) {
+	if (text_starts(name, "leader/")) {
+		if (!value)
+			on_leader_gone(k);
+	} else if (text_starts(name, "run/_")) {
 		return; /* not a job */
 	} else if (text_starts(name, "run/")) {
 		on_run(k, name + 4, value);

@@ -122,7 +122,7 @@ static const struct {
 	{ELECT_QUEUEING, ELECT_FOLLOWING},  {ELECT_QUEUEING, ELECT_STARTING},
 	{ELECT_QUEUEING, ELECT_LEAVING},    {ELECT_FOLLOWING, ELECT_TAKING},
 	{ELECT_FOLLOWING, ELECT_BARRIER},   {ELECT_FOLLOWING, ELECT_STARTING},
-	{ELECT_FOLLOWING, ELECT_LEAVING},   {ELECT_TAKING, ELECT_BARRIER},
+	{ELECT_FOLLOWING, ELECT_LEAVING},   {ELECT_TAKING, ELECT_LEADING},
 	{ELECT_TAKING, ELECT_FOLLOWING},    {ELECT_TAKING, ELECT_STARTING},
 	{ELECT_TAKING, ELECT_LEAVING},      {ELECT_BARRIER, ELECT_LEADING},
 	{ELECT_BARRIER, ELECT_FOLLOWING},   {ELECT_BARRIER, ELECT_STARTING},
@@ -328,6 +328,46 @@ Test(elect, the_dead_before_us_are_deleted_together)
 	forget_queue(&p);
 	candidate(&p, "ab", 7, "me", "host:2");
 	op_ends(&p, ELECT_DONE, true);
+	cr_assert_eq(elect_role(&p.e), ELECT_ROLE_LEADING, "the deletion was a barrier");
+	cr_assert_eq(p.e.epoch, 7);
+	cr_assert_eq(asked(&p), ELECT_OP_NONE);
+}
+
+Test(elect, a_deletion_that_leaves_somebody_before_us_is_no_barrier)
+{
+	struct play p;
+	bring_to(&p, ELECT_TAKING);
+	forget_queue(&p);
+	candidate(&p, "2", 5, "second", "host:3");
+	candidate(&p, "ab", 7, "me", "host:2");
+	op_ends(&p, ELECT_DONE, true);
+	cr_assert_eq(elect_state(&p.e), ELECT_FOLLOWING);
+	cr_assert_eq(asked(&p), ELECT_OP_NONE);
+}
+
+Test(elect, a_deletion_that_took_longer_than_the_lease_is_not_enough)
+{
+	struct play p;
+	bring_to(&p, ELECT_TAKING);
+	p.now += 6000;
+	forget_queue(&p);
+	candidate(&p, "ab", 7, "me", "host:2");
+	op_ends(&p, ELECT_DONE, true);
+	cr_assert_eq(elect_role(&p.e), ELECT_ROLE_FOLLOWING);
+	renewed(&p, p.now, 5);
+	cr_assert_eq(asked(&p), ELECT_OP_BARRIER);
+}
+
+Test(elect, a_refused_takeover_looks_at_who_is_left)
+{
+	struct play p;
+	bring_to(&p, ELECT_TAKING);
+	forget_queue(&p);
+	candidate(&p, "ab", 7, "me", "host:2"); /* an earlier try was carried out */
+	op_ends(&p, ELECT_REFUSED, true);
+	cr_assert_eq(elect_role(&p.e), ELECT_ROLE_FOLLOWING, "what is read is no committed write");
+	p.now += 1000;
+	step(&p, (struct elect_event){.kind = ELECT_EV_TIME});
 	cr_assert_eq(asked(&p), ELECT_OP_BARRIER);
 }
 

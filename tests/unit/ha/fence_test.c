@@ -17,6 +17,8 @@ static const struct fence f = {
 	"{\"key\":\"" QUEUE "\",\"range_end\":\"L3cvYy9sZWFkZXIw\",\"target\":\"CREATE\","         \
 	"\"result\":\"GREATER\",\"create_revision\":\"6\"}"
 #define READ_QUEUE "{\"request_range\":{\"key\":\"" QUEUE "\",\"range_end\":\"L3cvYy9sZWFkZXIw\"}}"
+#define READ_DOCS                                                                                  \
+	"{\"request_range\":{\"key\":\"L3cvYy9ydW4v\",\"range_end\":\"L3cvYy9ydW4w\",\"limit\":\"500\"}}"
 
 static const struct ha_op ops[] = {{"run/a", "{}", 2}, {"done/a", NULL, 0}};
 static const struct ha_txn txn = {.chain_key = "run/a",
@@ -64,7 +66,7 @@ Test(fence, what_the_table_calls_fenced_is)
 	char *bodies[] = {fence_decision(&f, &txn, 0, 1),
 			  fence_barrier(&f, true, 1),
 			  fence_enqueue(&f, "v"),
-			  fence_take(&f, &(struct fence_victim){"/w/c/leader/1", 3}, 1),
+			  fence_take(&f, &(struct fence_victim){"/w/c/leader/1", 3}, 1, 1),
 			  fence_ghost(&f, &(struct fence_victim){"/w/c/leader/1", 3}),
 			  fence_leave(&f)};
 	static const enum call_kind kinds[] = {CALL_DECISION, CALL_BARRIER, CALL_ENQUEUE,
@@ -84,7 +86,7 @@ Test(fence, what_the_table_calls_fenced_is)
 Test(fence, the_takeover_compares_the_dead_and_oneself)
 {
 	struct fence_victim dead[] = {{"/w/c/leader/1", 3}, {"/w/c/leader/2", 5}};
-	char *body = fence_take(&f, dead, 2);
+	char *body = fence_take(&f, dead, 2, 500);
 	cr_assert_str_eq(
 		body,
 		"{\"compare\":[{\"key\":\"" OWN
@@ -92,7 +94,8 @@ Test(fence, the_takeover_compares_the_dead_and_oneself)
 		"{\"key\":\"L3cvYy9sZWFkZXIvMQ==\",\"target\":\"CREATE\",\"result\":\"EQUAL\",\"create_revision\":\"3\"},"
 		"{\"key\":\"L3cvYy9sZWFkZXIvMg==\",\"target\":\"CREATE\",\"result\":\"EQUAL\",\"create_revision\":\"5\"}],"
 		"\"success\":[{\"request_delete_range\":{\"key\":\"L3cvYy9sZWFkZXIvMQ==\"}},"
-		"{\"request_delete_range\":{\"key\":\"L3cvYy9sZWFkZXIvMg==\"}}," READ_QUEUE "],"
+		"{\"request_delete_range\":{\"key\":\"L3cvYy9sZWFkZXIvMg==\"}}," READ_QUEUE
+		"," READ_DOCS "],"
 		"\"failure\":[" READ_QUEUE "]}");
 	free(body);
 }
@@ -189,6 +192,24 @@ Test(fence, who_leads_is_the_lowest)
 	struct wire_kv again[] = {key_at("/w/c/leader/ab", "", 9, 9)};
 	struct wire_range other = {.kvs = again, .n = 1};
 	cr_assert_not(fence_leads(&f, &other), "the same name with another epoch is not us");
+}
+
+Test(fence, a_takeover_opens_the_documents_to_the_first_alone)
+{
+	struct refusal r;
+	refuse(&r, true, "", 1);
+	r.answer.n_ranges = 2;
+	cr_assert_eq(fence_docs(&f, CALL_TAKE, &r.answer), NULL, "not carried out");
+	r.answer.succeeded = true;
+	cr_assert_eq(fence_docs(&f, CALL_TAKE, &r.answer), &r.answer.ranges[1]);
+	cr_assert_eq(fence_docs(&f, CALL_BARRIER, &r.answer), NULL, "two ranges");
+	r.answer.n_ranges = 1;
+	cr_assert_eq(fence_docs(&f, CALL_TAKE, &r.answer), NULL, "no documents");
+	cr_assert_eq(fence_docs(&f, CALL_BARRIER, &r.answer), &r.answer.ranges[0]);
+	refuse(&r, false, "", 1);
+	r.answer.succeeded = true;
+	r.answer.n_ranges = 2;
+	cr_assert_eq(fence_docs(&f, CALL_TAKE, &r.answer), NULL, "somebody is before us");
 }
 
 Test(fence, limits_are_told_before_sending)

@@ -195,10 +195,22 @@ static void status_seen(struct etcd_call *call)
 	begin(u, CALL_ALARMS, wire_alarms(), alarms_seen);
 }
 
+static void ready_seen(struct etcd_call *call)
+{
+	wire_answer_fini(&call->answer);
+}
+
 static void look(struct world_timer *t)
 {
 	struct upkeep *u = MEM_OWNER(t, struct upkeep, look);
 	begin(u, CALL_STATUS, mem_text("{}"), status_seen);
+	for (unsigned i = 0; i < UPKEEP_READY; i++) {
+		struct etcd_call *ready = &u->ready[i];
+		ready->done = ready_seen;
+		if (!ready->impl)
+			etcd_start(u->etcd, ready, CALL_STATUS, mem_text("{}"),
+				   world_now_ms(u->w) + CALL_MS);
+	}
 }
 
 void upkeep_init(struct upkeep *u, struct world *w, struct etcd *etcd, bool dedicated, bool learn)
@@ -217,6 +229,8 @@ void upkeep_fini(struct upkeep *u)
 		return;
 	world_timer_cancel(u->w, &u->look);
 	etcd_cancel(u->etcd, &u->call);
+	for (unsigned i = 0; i < UPKEEP_READY; i++)
+		etcd_cancel(u->etcd, &u->ready[i]);
 }
 
 void upkeep_set_leading(struct upkeep *u, bool leading)

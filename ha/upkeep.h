@@ -10,6 +10,9 @@
  *
  * Every minute, if it may be learnt: etcd's list of its members, for the client (ha/members.h).
  *
+ * The size is asked for over several connections at once, so that there are some open, and used
+ * lately, when a takeover has several requests to send: each new one would cost it a millisecond.
+ *
  * On a shared etcd nothing is changed: compaction is global to a store.
  *
  * Ownership: embedded; upkeep_init()/upkeep_fini(). Threads: the loop's.
@@ -23,6 +26,8 @@
 #include "ha/etcd.h"
 #include "world/world.h"
 
+enum { UPKEEP_READY = 2 }; /* connections, besides the one of `call` */
+
 struct upkeep {
 	/* to be read */
 	uint64_t db_bytes, db_quota_bytes;
@@ -32,7 +37,7 @@ struct upkeep {
 	struct etcd *etcd;
 	bool dedicated, learn, leading, warned;
 	struct world_timer look;
-	struct etcd_call call;
+	struct etcd_call call, ready[UPKEEP_READY];
 	unsigned endpoint;       /* defragmenting, or proving, this one */
 	uint64_t members_at_ms;  /* when to ask for the list again */
 	uint64_t alarmed_member; /* to be disarmed */

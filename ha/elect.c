@@ -431,13 +431,17 @@ static void enqueued(struct elect *e, const struct elect_event *ev, struct elect
 	take_queue(e, ev, out);
 }
 
+static bool first_in(const struct elect *e, const struct elect_event *ev)
+{
+	return ev->queue && ev->n_queue && ev->queue[0].create_revision == e->epoch &&
+	       strcmp(ev->queue[0].key, e->key) == 0;
+}
+
 /* The queue was read behind the deletions, in their transaction. Who is first in it stays first
  * while the key lives: whoever comes later stands behind. */
 static bool taken_the_lead(const struct elect *e, const struct elect_event *ev)
 {
-	return ev->result == ELECT_DONE && ev->now_ms < e->deadline_ms && ev->queue &&
-	       ev->n_queue && ev->queue[0].create_revision == e->epoch &&
-	       strcmp(ev->queue[0].key, e->key) == 0;
+	return ev->result == ELECT_DONE && ev->now_ms < e->deadline_ms && first_in(e, ev);
 }
 
 static void taken(struct elect *e, const struct elect_event *ev, struct elect_effects *out)
@@ -448,7 +452,7 @@ static void taken(struct elect *e, const struct elect_event *ev, struct elect_ef
 		move(e, ELECT_LEADING, "the dead are deleted, nobody is before us", out);
 		return;
 	}
-	if (ev->result != ELECT_DONE)
+	if (ev->result != ELECT_DONE && !first_in(e, ev))
 		pause(e, ev->now_ms);
 	step_back(e, ev->result == ELECT_DONE ? "the dead are deleted" : "queue changed", out);
 	if (ev->queue)

@@ -18,8 +18,9 @@
  *  QUEUEING   the lease lives; the key `leader/<lease>` is being made.
  *  FOLLOWING  epoch is the key's create_revision: our place in the queue.
  *  TAKING     a transaction that deletes the keys of the dead before us, and reads
- *             who is left. If we are first, it was a barrier, too. After an
- *             outcome that is not known: FOLLOWING, which looks again.
+ *             who is left. If we are first, it was a barrier, too. Otherwise
+ *             (refused, not known, somebody left, deadline passed): FOLLOWING,
+ *             which looks again.
  *  BARRIER    first by what we know; a committed write has to confirm it.
  *  LEADING    confirmed, and the lease's deadline has not passed.
  *  SUSPENDED  the deadline passed. Nothing is decided or commanded, nothing is

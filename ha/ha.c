@@ -131,27 +131,32 @@ static int by_place(const void *a, const void *b)
 						       : x->create_revision > y->create_revision;
 }
 
-/* Fill `ev` from a queue that etcd told; remembers who they are. `out` has room for all. */
+/* Fill `ev` from a queue that etcd told; remembers who they are, unless newer is known. `out` has
+ * room for all. */
 void ha_tell_queue(struct ha *ha, struct elect_event *ev, const struct wire_range *r,
 		   uint64_t revision, struct elect_candidate *out)
 {
 	if (r == NULL)
 		return;
 	size_t skip = strlen(ha->root) + strlen("leader/");
+	struct ha_member older;
+	bool newest = revision >= ha->elect.queue_revision;
 	unsigned n = 0;
 	if (r->n)
 		qsort(r->kvs, r->n, sizeof *r->kvs, by_place);
 	for (size_t i = 0; i < r->n && n < ELECT_CANDIDATES_MAX; i++) {
 		const struct wire_kv *kv = &r->kvs[i];
 		struct elect_candidate *c = &out[n];
-		struct ha_member *m = &ha->known[n++];
+		struct ha_member *m = newest ? &ha->known[n] : &older;
+		n++;
 		read_member(ha, kv, m);
 		*c = (struct elect_candidate){.create_revision = kv->create_revision};
 		snprintf(c->key, sizeof c->key, "%s", kv->key_len > skip ? kv->key + skip : "");
 		snprintf(c->instance, sizeof c->instance, "%s", m->instance);
 		snprintf(c->address, sizeof c->address, "%s", m->cluster_address);
 	}
-	ha->n_known = n;
+	if (newest)
+		ha->n_known = n;
 	ev->queue = out;
 	ev->n_queue = n;
 	ev->revision = revision;
@@ -265,6 +270,8 @@ static enum elect_result judge(const struct ha *ha, const struct etcd_call *call
 {
 	enum elect_result result = result_of(call);
 	bool whole = call->answer.n_ranges == ha->op_ranges;
+	struct etcd_view v;
+	etcd_view(ha->etcd, &v);
 	switch (ha->op_kind) {
 	case ELECT_OP_GRANT:
 		return call->err.code == ERR_EXISTS ? ELECT_DONE : result;
@@ -283,6 +290,8 @@ static enum elect_result judge(const struct ha *ha, const struct etcd_call *call
 	case ELECT_OP_NONE:
 		return result;
 	}
+	if (ha->halted || v.regressed)
+		return ELECT_UNKNOWN; /* of a store that went back: nothing is read in it */
 	if (result != ELECT_DONE || (call->answer.succeeded && whole))
 		return result;
 	return call->answer.succeeded ? ELECT_UNKNOWN : ELECT_REFUSED;

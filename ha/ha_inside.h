@@ -77,7 +77,7 @@ struct ha {
 	enum elect_op op_kind;
 	enum call_kind op_call;
 	unsigned op_ranges; /* of a barrier or a takeover: so many in an answer of success */
-	struct docs hot;    /* the documents of the barrier, page by page, */
+	struct docs hot;    /* of the barrier or takeover, page by page, */
 	struct wire_answer opening; /* and its answer, until they are complete */
 	struct etcd_watch watch;
 	uint64_t watch_at_ms;

@@ -92,9 +92,9 @@ void story_led(struct story *s, struct epoch epoch, uint64_t now_ms, int64_t wal
 	memcpy(t->before_id, s->head.id, sizeof t->before_id);
 	memcpy(t->before_instance, s->head.instance, sizeof t->before_instance);
 	memcpy(t->before_address, s->head.cluster_address, sizeof t->before_address);
+	if (s->head_gone_ms > s->barrier_ms)
+		s->head_gone_ms = s->barrier_ms; /* one transaction did both; heard of it later */
 	t->key_gone_ms = s->head_gone_ms;
-	if (t->barrier_ms < t->key_gone_ms)
-		t->barrier_ms = t->key_gone_ms; /* one transaction did both */
 	find_cause(s, peer_of(s, s->head.instance), t);
 	s->head = (struct ha_member){0}; /* told once: who leads after us is another story */
 	s->head_gone_ms = 0;

@@ -45,7 +45,8 @@ void story_verdict(struct story *s, const char *instance, enum ha_cause cause, c
 		   uint64_t at_ms);
 /* The queue as seen now, in its order. */
 void story_queue(struct story *s, const struct ha_member *queue, unsigned n, uint64_t now_ms);
-void story_barrier(struct story *s, uint64_t now_ms); /* our barrier was committed */
+/* Our barrier, or the takeover that was one, was committed. */
+void story_barrier(struct story *s, uint64_t now_ms);
 /* We lead, with all documents read: tells the story in s->told. */
 void story_led(struct story *s, struct epoch epoch, uint64_t now_ms, int64_t wall_ms);
 

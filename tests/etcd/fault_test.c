@@ -248,24 +248,21 @@ Test(fault, compaction_does_not_hurt_a_follower)
 
 /* ---- a store that went back in time ---- */
 
-Test(fault, a_restored_backup_is_noticed_and_nothing_is_decided)
+static void save_backup(char file[96])
 {
-	struct rig_candidate a;
-	uint64_t ra = 0, rb = 0;
-	char file[96], dir[96], out[4096];
-	up(1);
-	rig_candidate(&rig, &a, "jm-1", 0, NULL);
-	cr_assert(rig_await_role(&a, HA_LEADING, 20000));
-	cr_assert_eq(rig_put(&a, "run/a", "1", &ra), ERR_OK);
-	snprintf(file, sizeof file, "%s/backup", rig.dir);
+	char out[4096];
+	snprintf(file, 96, "%s/backup", rig.dir);
 	const char *const save[] = {"snapshot", "save", file, NULL};
 	rig_etcdctl(&rig, save, out, sizeof out);
-	for (int i = 0; i < 20; i++)
-		cr_assert_eq(rig_put(&a, "run/a", "2", &ra), ERR_OK);
+}
+
+/* The only member dies, and comes back with what it had then. */
+static void restore_backup(const char *file)
+{
+	char dir[96], peer[64], cluster[80], out[4096];
 	rig_signal(&rig, 0, SIGKILL);
 	snprintf(dir, sizeof dir, "%s/m0", rig.dir);
 	rig_shell(&rig, "rm -rf $RIG/m0");
-	char peer[64], cluster[80];
 	snprintf(peer, sizeof peer, "http://127.0.0.1:%u", rig.members[0].peer_port);
 	snprintf(cluster, sizeof cluster, "m0=%s", peer);
 	const char *const restore[] = {"snapshot", "restore",
@@ -277,6 +274,21 @@ Test(fault, a_restored_backup_is_noticed_and_nothing_is_decided)
 				       rig.dir,    NULL};
 	rig_etcdctl(&rig, restore, out, sizeof out);
 	rig_run_member(&rig, 0);
+}
+
+Test(fault, a_restored_backup_is_noticed_and_nothing_is_decided)
+{
+	struct rig_candidate a;
+	uint64_t ra = 0, rb = 0;
+	char file[96];
+	up(1);
+	rig_candidate(&rig, &a, "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&a, HA_LEADING, 20000));
+	cr_assert_eq(rig_put(&a, "run/a", "1", &ra), ERR_OK);
+	save_backup(file);
+	for (int i = 0; i < 20; i++)
+		cr_assert_eq(rig_put(&a, "run/a", "2", &ra), ERR_OK);
+	restore_backup(file);
 	enum errc rc = rig_put(&a, "run/b", "new", &rb);
 	cr_assert_eq(rc, ERR_CORRUPT, "%s", err_name(rc));
 	cr_assert(rig_await_role(&a, HA_SUSPENDED, 3000));
@@ -286,4 +298,48 @@ Test(fault, a_restored_backup_is_noticed_and_nothing_is_decided)
 	cr_assert(strstr(status.trouble, "went back in time") != NULL, "%s", status.trouble);
 	cr_assert_eq(rig_put(&a, "run/a", "3", &ra), ERR_CORRUPT);
 	rig_candidate_end(&a);
+}
+
+static bool regressed(void *ctx)
+{
+	struct ha_status status;
+	ha_status(((struct rig_candidate *)ctx)->ha, &status);
+	return status.regressed;
+}
+
+struct sight {
+	struct rig_candidate *by;
+	uint64_t revision;
+};
+
+static bool has_seen(void *ctx)
+{
+	const struct sight *x = ctx;
+	struct ha_status status;
+	ha_status(x->by->ha, &status);
+	return status.revision >= x->revision;
+}
+
+/* Its takeover is the first that shows it: who leads by that would lead in the past. */
+Test(fault, a_takeover_in_a_restored_store_leads_nobody)
+{
+	struct rig_candidate c[2];
+	struct sight last = {.by = &c[1]};
+	char file[96];
+	up(1);
+	rig_candidate(&rig, &c[0], "jm-1", 0, NULL);
+	cr_assert(rig_await_role(&c[0], HA_LEADING, 20000));
+	rig_candidate(&rig, &c[1], "jm-2", 0, NULL);
+	cr_assert(rig_await_role(&c[1], HA_FOLLOWING, 20000));
+	save_backup(file);
+	for (int i = 0; i < 20; i++)
+		cr_assert_eq(rig_put(&c[0], "run/a", "2", &last.revision), ERR_OK);
+	cr_assert(rig_await(&rig, has_seen, &last, 5000));
+	restore_backup(file);
+	ha_declare_dead(c[1].ha, c[0].config.instance, HA_CAUSE_KILLED, "by the test");
+	cr_assert(rig_await(&rig, regressed, &c[1], 10000));
+	cr_assert_eq(c[1].leads, 0);
+	cr_assert_eq(c[1].role, HA_FOLLOWING);
+	rig_candidate_end(&c[0]);
+	rig_candidate_end(&c[1]);
 }

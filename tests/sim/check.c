@@ -95,17 +95,30 @@ static bool excepted(const struct sim_etcd_txn *t)
 	return t->succeeded;
 }
 
-/* Who deletes others: the key that is compared, as all are, and stays. 0: nobody. */
+static bool reads(const struct sim_etcd_txn *t, const char *prefix)
+{
+	for (unsigned i = 0; i < t->n_reads; i++)
+		if (t->reads[i].range && strcmp(t->reads[i].key, prefix) == 0)
+			return true;
+	return false;
+}
+
+/* Who deletes others, and reads behind that who is left and what is decided: the key that is
+ * compared, as all are, and stays. 0: nobody. */
 static uint64_t taker_of(const struct sim_etcd_txn *t)
 {
 	uint64_t own = 0;
-	for (unsigned i = 0; i < t->n_compares; i++)
-		if (!write_of(t, t->compares[i].key))
-			own = t->compares[i].revision;
+	for (unsigned i = 0; i < t->n_compares; i++) {
+		const struct sim_etcd_compare *c = &t->compares[i];
+		if (!c->range && strcmp(c->target, "CREATE") == 0 &&
+		    strcmp(c->result, "EQUAL") == 0 && text_starts(c->key, SIM_ROOT "leader/") &&
+		    !write_of(t, c->key))
+			own = c->revision;
+	}
 	for (unsigned i = 0; i < t->n_writes; i++)
 		if (t->writes[i].value)
 			return 0;
-	return own;
+	return reads(t, SIM_ROOT "leader/") && reads(t, SIM_ROOT "run/") ? own : 0;
 }
 
 /* The epoch that the predicate names; 0: there is no predicate. */

@@ -39,6 +39,13 @@ static void add_write(struct texts *t, struct sim_etcd_write *w, const json_t *p
 				     .lease = put ? etcd_u64(put, "lease") : 0};
 }
 
+static void add_read(struct texts *t, struct sim_etcd_read *r, const json_t *range)
+{
+	const char *key = decode(t, range, "key");
+	*r = (struct sim_etcd_read){.key = key ? key : "",
+				    .range = json_object_get(range, "range_end") != NULL};
+}
+
 static unsigned compares_of(struct texts *t, const json_t *list, struct sim_etcd_compare *out)
 {
 	unsigned n = 0;
@@ -70,7 +77,9 @@ void etcd_tell_txn(struct sim_etcd *c, const json_t *compares, const json_t *ops
 	struct texts t;
 	struct sim_etcd_compare list[ETCD_OPS_MAX];
 	struct sim_etcd_write writes[ETCD_OPS_MAX];
-	struct sim_etcd_txn txn = {.compares = list, .writes = writes, .succeeded = succeeded};
+	struct sim_etcd_read reads[ETCD_OPS_MAX];
+	struct sim_etcd_txn txn = {
+		.compares = list, .writes = writes, .reads = reads, .succeeded = succeeded};
 	size_t i;
 	const json_t *op;
 	if (!c->on_txn)
@@ -79,8 +88,12 @@ void etcd_tell_txn(struct sim_etcd *c, const json_t *compares, const json_t *ops
 	json_array_foreach (ops, i, op) {
 		const json_t *put = json_object_get(op, "request_put");
 		const json_t *deletion = json_object_get(op, "request_delete_range");
-		if (put || deletion)
+		if (put || deletion) {
 			add_write(&t, &writes[txn.n_writes++], put, deletion);
+			txn.n_reads = 0;
+		} else {
+			add_read(&t, &reads[txn.n_reads++], json_object_get(op, "request_range"));
+		}
 	}
 	if (txn.n_writes)
 		txn.n_compares = compares_of(&t, compares, list);

@@ -73,11 +73,17 @@ struct sim_etcd_write {
 	const char *value; /* NULL: a deletion */
 	uint64_t lease;
 };
+struct sim_etcd_read {
+	const char *key;
+	bool range;
+};
 struct sim_etcd_txn {
 	const struct sim_etcd_compare *compares; /* all of them hold, if `succeeded` */
 	unsigned n_compares;
 	const struct sim_etcd_write *writes; /* of the branch that is taken */
 	unsigned n_writes;
+	const struct sim_etcd_read *reads; /* of that branch, behind its last write */
+	unsigned n_reads;
 	bool succeeded;
 };
 /* Before every transaction, put or deletion with at least one write is carried out. */

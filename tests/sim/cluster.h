@@ -81,6 +81,7 @@ struct job_plan {
 	bool own_id, bounded, may_fail;
 	bool accepted; /* a 202 was seen */
 	bool cancel_wanted, cancel_accepted;
+	bool to_release; /* it is quarantined: released before it can be cancelled */
 	uint64_t submit_ms, cancel_ms;
 };
 

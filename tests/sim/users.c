@@ -153,6 +153,8 @@ static void submitted(struct user *u, const struct world_reply *r)
 
 static void canceled(struct user *u, const struct world_reply *r)
 {
+	if (r->code == ERR_OK && r->status == 503 && strstr(r->body, "release it first"))
+		u->job->to_release = true;
 	if (r->code != ERR_OK || r->status >= 500)
 		return;
 	if (r->status == 404)
@@ -248,6 +250,11 @@ static void choose(struct user *u)
 		struct job_plan *j = &u->c->jobs[i];
 		if (!j->accepted && now_ms >= j->submit_ms) {
 			ask(u, SUBMIT, j);
+			return;
+		}
+		if (j->to_release && u->c->healing) {
+			j->to_release = false;
+			ask(u, RELEASE, j);
 			return;
 		}
 		if (j->accepted && j->cancel_wanted && !j->cancel_accepted &&

@@ -270,8 +270,6 @@ static enum elect_result judge(const struct ha *ha, const struct etcd_call *call
 {
 	enum elect_result result = result_of(call);
 	bool whole = call->answer.n_ranges == ha->op_ranges;
-	struct etcd_view v;
-	etcd_view(ha->etcd, &v);
 	switch (ha->op_kind) {
 	case ELECT_OP_GRANT:
 		return call->err.code == ERR_EXISTS ? ELECT_DONE : result;
@@ -290,8 +288,6 @@ static enum elect_result judge(const struct ha *ha, const struct etcd_call *call
 	case ELECT_OP_NONE:
 		return result;
 	}
-	if (ha->halted || v.regressed)
-		return ELECT_UNKNOWN; /* of a store that went back: nothing is read in it */
 	if (result != ELECT_DONE || (call->answer.succeeded && whole))
 		return result;
 	return call->answer.succeeded ? ELECT_UNKNOWN : ELECT_REFUSED;
@@ -589,26 +585,31 @@ static void left(struct ha *ha)
 		r->done(r);
 }
 
-void ha_step(struct ha *ha, struct elect_event *ev)
+static void step_core(struct ha *ha, struct elect_event *ev)
 {
 	struct elect_effects effects;
-	struct etcd_view v;
-	etcd_view(ha->etcd, &v);
-	ha->halted |= v.regressed;
-	if (ha->halted && !ha->elect.halted && ev->kind == ELECT_EV_TIME)
-		ev->kind = ELECT_EV_REGRESSED;
 	ev->now_ms = world_now_ms(ha->w);
 	ev->random = world_rand64(ha->w);
-	bool was_leaving = elect_state(&ha->elect) == ELECT_LEAVING;
 	elect_step(&ha->elect, ev, &effects);
 	for (unsigned i = 0; i < effects.n; i++)
 		carry_out(ha, &effects.at[i]);
+}
+
+/* Who comes first in a store that went back leads, and is suspended before anything else happens:
+ * somebody has to be there who can be asked to accept the store. */
+void ha_step(struct ha *ha, struct elect_event *ev)
+{
+	struct etcd_view v;
+	etcd_view(ha->etcd, &v);
+	ha->halted |= v.regressed;
+	bool was_leaving = elect_state(&ha->elect) == ELECT_LEAVING;
+	step_core(ha, ev);
+	if (ha->halted && !ha->elect.halted)
+		step_core(ha, &(struct elect_event){.kind = ELECT_EV_REGRESSED});
 	keep_watch(ha);
 	uint64_t at = elect_wake_ms(&ha->elect);
 	if (wants_watch(ha) && ha->list.impl == NULL && ha->watch_at_ms < at)
 		at = ha->watch_at_ms;
-	if (ha->halted && !ha->elect.halted)
-		at = 0;
 	if (at != UINT64_MAX)
 		world_timer_arm(ha->w, &ha->wake, at);
 	else

@@ -320,8 +320,9 @@ static bool has_seen(void *ctx)
 	return status.revision >= x->revision;
 }
 
-/* Its takeover is the first that shows it: who leads by that would lead in the past. */
-Test(fault, a_takeover_in_a_restored_store_leads_nobody)
+/* Its takeover is the first that shows it. It has to lead, for somebody has to be asked to accept
+ * the store; but suspended, and nothing is decided. */
+Test(fault, a_takeover_in_a_restored_store_is_suspended_at_once)
 {
 	struct rig_candidate c[2];
 	struct sight last = {.by = &c[1]};
@@ -338,8 +339,10 @@ Test(fault, a_takeover_in_a_restored_store_leads_nobody)
 	restore_backup(file);
 	ha_declare_dead(c[1].ha, c[0].config.instance, HA_CAUSE_KILLED, "by the test");
 	cr_assert(rig_await(&rig, regressed, &c[1], 10000));
-	cr_assert_eq(c[1].leads, 0);
-	cr_assert_eq(c[1].role, HA_FOLLOWING);
+	cr_assert(rig_await_role(&c[1], HA_SUSPENDED, 10000));
+	cr_assert_eq(c[1].leads, 1);
+	cr_assert_eq(c[1].settled, HA_SUSPENDED, "it led for a turn");
+	cr_assert_eq(rig_put(&c[1], "run/b", "new", &last.revision), ERR_CORRUPT);
 	rig_candidate_end(&c[0]);
 	rig_candidate_end(&c[1]);
 }

@@ -50,6 +50,8 @@ struct rig_candidate {
 	size_t n_members;
 	char leader_id[NODE_ID_MAX];
 	uint64_t role_at_ms;
+	struct world_timer next_turn; /* of the loop, after the last LEADING */
+	enum ha_role settled;         /* the role in it */
 };
 
 /* Starts the members (flags: after rig_init, before rig_start) and waits until they answer. */

@@ -1,6 +1,6 @@
 /*
  * flow - records and bytes through the vertices of one job, as its workers last said. Facts for
- * people: nothing is decided by them, a new leader learns them with the next beats. What the
+ * people: nothing is decided by them, a new leader learns them with the registrations. What the
  * workers of an attempt said last is recorded when the job ends, and only then.
  *
  * A newer attempt of a region forgets the older; what an older one says late is ignored. Rates are

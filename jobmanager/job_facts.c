@@ -103,9 +103,6 @@ static void adopt_acks(struct job *job, const struct job_env *env, unsigned r, u
 			ckpt_ack(&job->ckpt, &job->doc, id, r, item->attempt, job_flat(job, r, i),
 				 job->regions[r].parts[i].tm->id, json_object_get(ack, "object"),
 				 env->wall_ms);
-		job_note_flow(job, job->regions[r].parts[i].tm, r, item->attempt,
-			      json_object_get(json_object_get(ack, "stats"), "vertices"),
-			      env->now_ms);
 	}
 }
 
@@ -143,6 +140,7 @@ static void adopt_item(struct job *job, const struct job_env *env, unsigned r, u
 	else if (now == PART_ENDED)
 		job_fail_external(job, env, r, i, "ended its worker");
 	adopt_acks(job, env, r, i, item);
+	job_note_flow(job, part->tm, r, item->attempt, item->vertices, env->now_ms);
 }
 
 static void register_part(struct job *job, const struct job_env *env, unsigned r, unsigned i,

@@ -200,6 +200,7 @@ static void take_inventory(struct taskmanager *tm, const struct control_registra
 		tm->item_slots[i] = slots_of(item->subtasks);
 		item->subtasks = NULL;
 		item->acks = NULL;
+		item->vertices = NULL;
 	}
 }
 

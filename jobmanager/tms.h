@@ -59,7 +59,7 @@ struct taskmanager {
 	bool forgiven; /* it speaks of a history that was given up: no contradiction */
 	bool doubted;  /* was called dead, and lives: a refused connection proves nothing here */
 	unsigned n_items, items_capacity;
-	struct control_item *items; /* owns; without acks and subtasks */
+	struct control_item *items; /* owns; without acks, subtasks and vertices */
 	uint32_t *item_slots;       /* owns; of each item that a registration brought, else 0 */
 };
 

@@ -223,6 +223,7 @@ static json_t *item_json(const struct control_item *i)
 	put_u64(o, "committed", i->committed.v);
 	put_json(o, "subtasks", i->subtasks);
 	put_json(o, "acks", i->acks);
+	put_json(o, "vertices", i->vertices);
 	put_text(o, "address", i->address);
 	put_text(o, "text", i->text);
 	json_object_set_new(o, "external", json_boolean(i->external));
@@ -665,6 +666,19 @@ static enum errc get_acks(const json_t *o, const char *at, json_t **out, struct 
 	return ERR_OK;
 }
 
+/* Only its size is looked at: nothing is decided by it, and who reads an entry checks it. */
+static enum errc get_vertices(const json_t *o, const char *at, json_t **out, struct err *e)
+{
+	json_t *vertices = json_object_get(o, "vertices");
+	if (vertices == NULL || json_is_null(vertices))
+		return ERR_OK;
+	if (!json_is_array(vertices) || json_array_size(vertices) > LIMIT_OPERATORS)
+		return err_set(e, ERR_INVALID, "%s.vertices: must be an array of at most %d", at,
+			       LIMIT_OPERATORS);
+	*out = json_incref(vertices);
+	return ERR_OK;
+}
+
 static enum errc item_decode(const json_t *o, size_t index, struct control_item *item,
 			     struct err *e)
 {
@@ -687,6 +701,8 @@ static enum errc item_decode(const json_t *o, size_t index, struct control_item 
 		rc = get_pairs(o, at, &item->subtasks, e);
 	if (rc == ERR_OK)
 		rc = get_acks(o, at, &item->acks, e);
+	if (rc == ERR_OK)
+		rc = get_vertices(o, at, &item->vertices, e);
 	if (rc == ERR_OK)
 		rc = get_address(o, at, "address", item->address, sizeof(item->address), e);
 	if (rc == ERR_OK)
@@ -747,6 +763,7 @@ void control_registration_fini(struct control_registration *r)
 	for (unsigned i = 0; i < r->n_items; i++) {
 		json_decref(r->items[i].subtasks);
 		json_decref(r->items[i].acks);
+		json_decref(r->items[i].vertices);
 	}
 	free(r->items);
 	*r = (struct control_registration){0};

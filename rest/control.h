@@ -148,9 +148,10 @@ struct control_item {
 	struct ckpt_id completed; /* newest it was told is complete */
 	struct ckpt_id committed; /* newest its sinks confirmed */
 	json_t *subtasks;         /* [[vertex, subtask], ...] */
-	json_t *acks;           /* [{"checkpoint","object","stats"}, ...] held, above `completed` */
-	char address[128];      /* when PREPARED or RUNNING */
-	char text[1024];        /* when FAILED */
+	json_t *acks;      /* [{"checkpoint","object","stats"}, ...] held, above `completed` */
+	json_t *vertices;  /* what went through it (traffic.h); NULL: its worker said nothing */
+	char address[128]; /* when PREPARED or RUNNING */
+	char text[1024];   /* when FAILED */
 	bool external, corrupt; /* when FAILED */
 };
 
@@ -198,8 +199,8 @@ void control_registration_fini(struct control_registration *r);
 
 /* XXH3-64 over every item's identity and state, independent of order: both sides compute it (the
  * leader from what it was told), and a mismatch ends the registration. Covers job, region,
- * attempt, state, at_end, committed; not acks. Items in PREPARING and ENDED do not count: a
- * prepare may be under way while the beat is, and an attempt reported as ended leaves the
+ * attempt, state, at_end, committed; not acks, nor vertices. Items in PREPARING and ENDED do not
+ * count: a prepare may be under way while the beat is, and an attempt reported as ended leaves the
  * inventory on both sides (absent in a registration means ended, or never heard of). */
 uint64_t control_digest(const struct control_item *items, unsigned n);
 

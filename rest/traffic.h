@@ -7,7 +7,8 @@
  * begins at 0. For people and dashboards; nothing is decided by it.
  *
  * The list travels in the `stats` of a worker's beat and acknowledgement ("vertices"), and of a
- * TaskManager's beat ("counts": [{"job","region","attempt","vertices"}]).
+ * TaskManager's beat ("counts": [{"job","region","attempt","vertices"}]); and in a registration's
+ * items, for a leader that ends the job before the next beat.
  */
 #ifndef REST_TRAFFIC_H
 #define REST_TRAFFIC_H

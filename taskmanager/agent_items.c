@@ -208,7 +208,7 @@ static void item_free(struct agent_item *it)
 {
 	json_decref(it->c.subtasks);
 	json_decref(it->c.acks);
-	json_decref(it->traffic);
+	json_decref(it->c.vertices);
 	free(it);
 }
 
@@ -532,9 +532,20 @@ void agent_items_beat(struct agent_turn *t)
 
 /* ---- a worker's reports ---- */
 
+/* Kept for beats and for the next leader, who may end the job before a beat. */
+static void worker_traffic(struct agent_item *it, const struct control_report_msg *r)
+{
+	json_t *vertices = json_object_get(r->stats, "vertices");
+	if (!json_is_array(vertices))
+		return;
+	json_decref(it->c.vertices);
+	it->c.vertices = json_incref(vertices);
+}
+
 static void worker_ack(struct agent_turn *t, struct agent_item *it,
 		       const struct control_report_msg *r)
 {
+	worker_traffic(it, r);
 	if (r->checkpoint.v <= it->c.completed.v)
 		return;
 	acks_drop(it, r->checkpoint, false);
@@ -580,27 +591,17 @@ static void worker_decline(struct agent_turn *t, struct agent_item *it,
 	snprintf(out->text, sizeof(out->text), "%s", r->text);
 }
 
-/* Kept until the next beat to the leader. */
-static void worker_traffic(struct agent_item *it, const struct control_report_msg *r)
-{
-	json_t *vertices = json_object_get(r->stats, "vertices");
-	if (!json_is_array(vertices))
-		return;
-	json_decref(it->traffic);
-	it->traffic = json_incref(vertices);
-}
-
 json_t *agent_items_traffic(const struct agent_core *c)
 {
 	json_t *counts = json_array();
 	for (unsigned i = 0; i < c->n_items; i++) {
 		const struct agent_item *it = c->items[i];
-		if (it->traffic)
+		if (it->c.vertices)
 			json_array_append_new(counts, json_pack("{s:s, s:I, s:I, s:O}", "job",
 								it->c.job.hex, "region",
 								(json_int_t)it->c.region, "attempt",
 								(json_int_t)it->c.attempt.v,
-								"vertices", it->traffic));
+								"vertices", it->c.vertices));
 	}
 	return json_pack("{s:o}", "counts", counts);
 }

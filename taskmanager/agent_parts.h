@@ -17,7 +17,6 @@ struct agent_item {
 	struct sm state;       /* agent_item_table */
 	struct sm worker;      /* agent_worker_table */
 	uint32_t slots;
-	json_t *traffic; /* owns: as its worker last said; NULL: nothing yet */
 	bool run_sent;
 	bool closing;     /* the leader cancelled or finished it: its exit means ENDED */
 	uint64_t kill_ms; /* the worker must be gone by then; 0: no limit */

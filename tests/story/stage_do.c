@@ -316,6 +316,10 @@ static void show_job(struct stage *s, const char *name)
 		   v.status, v.doc->regions[0].attempt.v, v.doc->restarts, v.doc->restart.count,
 		   newest ? newest->id.v : 0, v.doc->committed.v, v.doc->n_failures,
 		   v.trouble[0] ? " trouble: " : "", v.trouble);
+	struct traffic went;
+	unsigned vertex;
+	if (traffic_get(v.doc->flow, 0, &vertex, &went))
+		buf_printf(&s->page, "  read=%" PRIu64 "\n", went.read_records);
 }
 
 static bool do_switch(struct stage *s, const char *verb, const char *what)

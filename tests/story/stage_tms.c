@@ -38,6 +38,7 @@ static void item_fini(struct control_item *item)
 {
 	json_decref(item->subtasks);
 	json_decref(item->acks);
+	json_decref(item->vertices);
 }
 
 void stage_drop_item(struct player *tm, struct control_item *item)
@@ -158,11 +159,13 @@ static bool change_item(struct player *tm, const struct control_report_msg *m)
 	else if (m->kind == CONTROL_REPORT_COMMITTED) {
 		if (m->checkpoint.v > item->committed.v)
 			item->committed = m->checkpoint;
-	} else if (m->kind == CONTROL_REPORT_ACK)
+	} else if (m->kind == CONTROL_REPORT_ACK) {
 		json_array_append_new(item->acks,
 				      json_pack("{s:I, s:O}", "checkpoint",
 						(json_int_t)m->checkpoint.v, "object", m->object));
-	else if (m->kind == CONTROL_REPORT_ENDED)
+		json_decref(item->vertices);
+		item->vertices = json_pack("[[i,i,i,i,i]]", 0, 100, 0, 0, 0);
+	} else if (m->kind == CONTROL_REPORT_ENDED)
 		stage_drop_item(tm, item);
 	return true;
 }

@@ -157,6 +157,8 @@ static struct control_registration registration(void)
 						   .committed = {5}};
 		r.items[i].subtasks = value("[[0,1]]");
 		r.items[i].acks = value("[{\"checkpoint\":7,\"object\":null,\"stats\":{}}]");
+		if (i == 1)
+			r.items[i].vertices = value("[[0,400,6400,0,0]]");
 	}
 	return r;
 }
@@ -172,6 +174,8 @@ Test(control, registrations_come_back)
 	cr_assert(eq(str, back.instance, r.instance));
 	cr_assert(eq(u32, back.n_items, 2));
 	cr_assert(eq(u64, back.items[1].committed.v, 5));
+	cr_assert(eq(ptr, back.items[0].vertices, NULL));
+	cr_assert(json_equal(back.items[1].vertices, r.items[1].vertices));
 	cr_assert(eq(u64, control_digest(back.items, 2), control_digest(r.items, 2)));
 	control_registration_encode(&back, &two);
 	cr_assert(eq(str, one.data, two.data));

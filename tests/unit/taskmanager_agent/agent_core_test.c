@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "base/prng.h"
+#include "rest/traffic.h"
 #include "taskmanager/agent_core.h"
 
 static const char JOB_A[] = "0000000000000000000000000000000a";
@@ -406,11 +407,16 @@ Test(agent_core, the_inventory_holds_what_reports_would_have_told)
 	uint64_t item = running(&f, JOB_A, 3);
 	step(&f, (struct agent_event){.kind = AGENT_EV_STREAM_END, .text = "gone"});
 	json_t *object = json_pack("{s:s}", "path", "p");
-	for (uint64_t n = 7; n <= 9; n++)
+	for (uint64_t n = 7; n <= 9; n++) {
+		json_t *stats =
+			json_pack("{s:[[i,I,i,i,i]]}", "vertices", 0, (json_int_t)n, 0, 0, 0);
 		worker_says(&f, item,
 			    (struct control_report_msg){.kind = CONTROL_REPORT_ACK,
 							.checkpoint = {n},
-							.object = object});
+							.object = object,
+							.stats = stats});
+		json_decref(stats);
+	}
 	json_decref(object);
 	worker_says(&f, item, (struct control_report_msg){.kind = CONTROL_REPORT_AT_END});
 	worker_says(
@@ -438,6 +444,10 @@ Test(agent_core, the_inventory_holds_what_reports_would_have_told)
 	r = inventory(&f);
 	cr_assert(eq(sz, json_array_size(r.items[0].acks), 1), "those up to 8 are done with");
 	cr_assert(eq(u64, r.items[0].completed.v, 8));
+	struct traffic went;
+	unsigned vertex;
+	cr_assert(traffic_get(r.items[0].vertices, 0, &vertex, &went));
+	cr_assert(eq(u64, went.read_records, 9), "what its worker last said");
 	control_registration_fini(&r);
 	teardown(&f);
 }

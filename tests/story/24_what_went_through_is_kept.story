@@ -21,3 +21,20 @@ leader start
 until wordcount FINISHED
 show wordcount
 ----
+[   0.043s] job=wordcount/aaaaaaaa RUNNING -> FINISHING: all its sources are at their end
+[   0.049s] job=wordcount/aaaaaaaa ckpt=1 begins: last checkpoint
+[   0.050s]   tm-1 <- trigger attempt=1 ckpt=1
+[   0.050s]   tm-2 <- trigger attempt=1 ckpt=1
+[   0.088s] job=wordcount/aaaaaaaa ckpt=1 completed: 2 objects, 2000 bytes
+[   0.089s]   tm-1 <- complete attempt=1 ckpt=1
+[   0.089s]   tm-2 <- complete attempt=1 ckpt=1
+[   0.143s] the leader dies
+[   0.243s] leaders before crashed as they began -> wary: jobs are opened once that is recorded
+[   0.243s] leads with epoch 8: 1 jobs to reconcile
+[   0.246s] job=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa opened: 0 marks
+[   0.253s] tm=tm-1 registered: 1 slots, 1 attempts
+[   0.254s] tm=tm-2 registered: 1 slots, 1 attempts
+[   0.254s] job=wordcount/aaaaaaaa RECONCILING -> FINISHING: all its sources are at their end
+[   0.257s] job=wordcount/aaaaaaaa FINISHING -> FINISHED: its last output is committed
+  status=FINISHED attempt=1 restarts=0 counted=0 newest=1 committed=1 failures=0
+  read=200

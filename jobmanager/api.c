@@ -263,16 +263,27 @@ static void on_job_config(void *owner, struct world_request *r, const struct rou
 		reply_json(n->w, r, 200, show_job_config(n, &v));
 }
 
+/* The same, and its specification; a new leader may not have read that yet. */
+static bool find_spec(struct jm_node *n, struct world_request *r, const struct route_match *m,
+		      struct jm_job_view *out)
+{
+	if (!find_job(n, r, m, out))
+		return false;
+	if (out->spec)
+		return true;
+	if (out->terminal)
+		reply_error(n->w, r, 404, "the specification is not kept any more");
+	else
+		reply_later(n->w, r, "the specification has not been read yet");
+	return false;
+}
+
 static void on_specification(void *owner, struct world_request *r, const struct route_match *m)
 {
 	struct jm_node *n = owner;
 	struct jm_job_view v;
-	if (!find_job(n, r, m, &v))
-		return;
-	if (v.spec)
+	if (find_spec(n, r, m, &v))
 		reply_json(n->w, r, 200, json_incref(v.spec->source));
-	else
-		reply_error(n->w, r, 404, "the specification is not kept any more");
 }
 
 static void on_checkpoints(void *owner, struct world_request *r, const struct route_match *m)
@@ -287,9 +298,9 @@ static void on_checkpoints_config(void *owner, struct world_request *r, const st
 {
 	struct jm_node *n = owner;
 	struct jm_job_view v;
-	if (!find_job(n, r, m, &v))
+	if (!find_spec(n, r, m, &v))
 		return;
-	if (v.spec && v.spec->checkpointing.enabled)
+	if (v.spec->checkpointing.enabled)
 		reply_json(n->w, r, 200,
 			   view_checkpoints_config(v.spec, n->blobs->root ? n->blobs->root : ""));
 	else

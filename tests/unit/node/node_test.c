@@ -284,6 +284,36 @@ Test(node, a_canceled_job_stays_canceled_for_the_next_leader)
 	end(f);
 }
 
+/* 404 would mean that there is none. */
+Test(node, a_leader_that_has_not_read_a_specification_yet_says_so)
+{
+	static const char body[] =
+		"{\"jobId\":\"" JOB_A "\",\"name\":\"a\",\"checkpointing\":{\"interval\":\"1s\"},"
+		"\"operators\":[{\"uid\":\"s\",\"type\":\"source.sequence\",\"from\":1,\"to\":9},"
+		"{\"uid\":\"o\",\"type\":\"sink.discard\",\"inputs\":[\"s\"]}]}";
+	static const char *const paths[] = {"/jobs/" JOB_A "/specification",
+					    "/jobs/" JOB_A "/checkpoints/config"};
+	struct fixture *f = begin(40, NULL);
+	struct member *l = await_leader(f);
+	cr_assert(eq(int, ask(f, l->name, "POST", "/jobs", body), 202));
+	sim_run_for(f->sim, 1000);
+	sim_node_crash(f->sim, l->name);
+	for (int i = 0; i < 10000 && leader(f) == NULL; i++)
+		sim_run_for(f->sim, 1);
+	sim_node_pause(f->sim, "etcd-1"); /* the documents are read, the specification is not */
+	l = await_leader(f);
+	for (int i = 0; i < 2; i++) {
+		cr_expect(eq(int, ask(f, l->name, "GET", paths[i], ""), 503), "%s", f->client.text);
+		cr_expect(strstr(f->client.text, "has not been read yet") != NULL, "%s",
+			  f->client.text);
+	}
+	sim_node_resume(f->sim, "etcd-1");
+	sim_run_for(f->sim, 3000);
+	for (int i = 0; i < 2; i++)
+		cr_expect(eq(int, ask(f, l->name, "GET", paths[i], ""), 200), "%s", f->client.text);
+	end(f);
+}
+
 /* Whoever opens the job dies, three times in a row. */
 static void quarantine(struct fixture *f, const char *id)
 {

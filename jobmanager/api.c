@@ -596,7 +596,7 @@ const struct route api_routes[] = {
 	{"POST", "/v1/jobs/:id/release", on_release, false, true,
 	 "try a quarantined job again now"},
 	{"GET", "/v1/jobs/:id/yarn-cancel", on_yarn_cancel, false, true,
-	 "the same, for dashboards"},
+	 "cancel it, as PATCH does; for dashboards"},
 	{"GET", "/v1/jobs/:id/status", on_status, false, true, "its state alone"},
 	{"GET", "/v1/jobs/:id/plan", on_plan, false, true, "vertices and edges"},
 	{"GET", "/v1/jobs/:id/config", on_job_config, false, true,

@@ -99,15 +99,29 @@ static void print_vertices(const json_t *job)
 	table_print(&t);
 }
 
+/* A line, if there is something to say. */
+static void print_why(const char *word, const json_t *o, const char *name)
+{
+	const char *text = json_string_value(json_object_get(o, name));
+	if (text && text[0])
+		printf("%-7s  %s\n", word, text);
+}
+
 static void print_job(const json_t *job)
 {
 	char a[TABLE_CELL_MAX], b[TABLE_CELL_MAX];
-	printf("job      %s\nname     %s\nstate    %s\nstarted  %s, %s ago\n",
-	       table_text(job, "jid"), table_text(job, "name"), table_text(job, "state"),
-	       table_time(table_integer(job, "start-time", -1), a),
+	const json_t *own = json_object_get(job, "weir");
+	const char *state = table_text(job, "state"), *detail = table_text(own, "state");
+	printf("job      %s\nname     %s\nstate    %s", table_text(job, "jid"),
+	       table_text(job, "name"), state);
+	if (!has_ended(job) && strcmp(state, detail) != 0)
+		printf(" (%s)", detail);
+	printf("\nstarted  %s, %s ago\n", table_time(table_integer(job, "start-time", -1), a),
 	       table_duration(table_integer(job, "duration", -1), b));
 	if (has_ended(job))
 		printf("ended    %s\n", table_time(table_integer(job, "end-time", -1), a));
+	print_why("trouble", own, "trouble");
+	print_why("waits", own, "waits");
 }
 
 static void print_latest(const json_t *checkpoints)
@@ -254,7 +268,7 @@ const struct command job_commands[] = {
 		 "  weir list --json | jq -r '.jobs[] | select(.state==\"FAILED\").jid'\n"},
 	{.name = "info",
 	 .args = "JOB",
-	 .summary = "one job: state, tasks, newest checkpoint, what went wrong",
+	 .summary = "one job: state, trouble, tasks, newest checkpoint, what went wrong",
 	 .args_min = 1,
 	 .args_max = 1,
 	 .run = info,

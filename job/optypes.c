@@ -376,7 +376,9 @@ static const struct optype table[] = {
 	{.name = "sink.print",
 	 .kind = OPTYPE_SINK,
 	 .n_inputs = 1,
-	 .help = "Prints each row to the TaskManager's output, behind the number of its subtask.",
+	 .help = "Prints each row to its worker's standard output, behind the number of its subtask. "
+		 "With `--log-dir` of the TaskManager that is "
+		 "`<id>-worker-<job>-<region>-<attempt>.log` there, else the TaskManager's own.",
 	 .options = no_options,
 	 .schema = nothing},
 	{.name = "sink.discard",

@@ -8,7 +8,9 @@ static void flags(struct buf *out, unsigned set)
 	if (set & OPTYPE_SINGLE)
 		buf_text(out, "- runs with parallelism 1\n");
 	if (set & OPTYPE_UNBOUNDED)
-		buf_text(out, "- unbounded: the job ends only when it is cancelled\n");
+		buf_text(
+			out,
+			"- unbounded: the job ends when it is cancelled, unless an option says otherwise\n");
 	if (set & OPTYPE_NOT_REPLAYABLE)
 		buf_text(out, "- **cannot be replayed**\n");
 	if (set & OPTYPE_TRANSACTIONAL)

@@ -143,7 +143,7 @@ static int usage(const struct options *o)
 	struct buf text = {0};
 	buf_text(&text,
 		 "Usage: weir-jobmanager [FLAGS]\n\nRuns one JobManager: election, scheduling, "
-		 "checkpoints, REST. Run 1, 3 or 5.\n\n");
+		 "checkpoints, REST.\nRun 2 or 3: one leads, the others take over.\n\n");
 	options_help(o, &text);
 	fputs(text.data, stdout);
 	buf_fini(&text);

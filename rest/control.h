@@ -149,7 +149,7 @@ struct control_item {
 	struct ckpt_id committed; /* newest its sinks confirmed */
 	json_t *subtasks;         /* [[vertex, subtask], ...] */
 	json_t *acks;      /* [{"checkpoint","object","stats"}, ...] held, above `completed` */
-	json_t *vertices;  /* what went through it (traffic.h); NULL: its worker said nothing */
+	json_t *vertices;  /* what went through it (traffic.h); NULL: nothing said, or nonsense */
 	char address[128]; /* when PREPARED or RUNNING */
 	char text[1024];   /* when FAILED */
 	bool external, corrupt; /* when FAILED */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/prng.h"
 #include "rest/control.h"
@@ -183,6 +184,31 @@ Test(control, registrations_come_back)
 	control_registration_fini(&back);
 	buf_fini(&one);
 	buf_fini(&two);
+}
+
+Test(control, a_registration_stands_though_its_counts_are_nonsense)
+{
+	static const char *const nonsense[] = {"{}", "7", "\"many\"", "true", "null"};
+	for (unsigned i = 0; i < 1 + sizeof(nonsense) / sizeof(nonsense[0]); i++) {
+		struct control_registration r = registration(), back;
+		struct buf line = {0};
+		struct err e;
+		json_decref(r.items[0].vertices);
+		r.items[0].vertices =
+			i > 0 ? json_loads(nonsense[i - 1], JSON_DECODE_ANY, NULL) : json_array();
+		for (unsigned k = 0; i == 0 && k <= LIMIT_OPERATORS; k++)
+			json_array_append_new(r.items[0].vertices, json_integer(0));
+		control_registration_encode(&r, &line);
+		cr_assert(eq(int, control_registration_decode(line.data, line.len, &back, &e),
+			     ERR_OK),
+			  "row %u: %s", i, e.text);
+		cr_expect(eq(u32, back.n_items, 2));
+		cr_expect(eq(ptr, back.items[0].vertices, NULL), "row %u", i);
+		cr_expect(json_equal(back.items[1].vertices, r.items[1].vertices));
+		control_registration_fini(&r);
+		control_registration_fini(&back);
+		buf_fini(&line);
+	}
 }
 
 Test(control, the_digest_sees_each_part_but_not_the_order)

@@ -64,6 +64,22 @@ static struct entry *entry_of(struct flow_part *p, unsigned vertex)
 	return &p->entries[p->n++];
 }
 
+static void raise_to(uint64_t *to, uint64_t n)
+{
+	if (n > *to)
+		*to = n;
+}
+
+/* Within an attempt nothing is counted down: who says less was under way for long, like a
+ * registration behind a later one. */
+static void keep_most(struct traffic *to, const struct traffic *said)
+{
+	raise_to(&to->read_records, said->read_records);
+	raise_to(&to->read_bytes, said->read_bytes);
+	raise_to(&to->write_records, said->write_records);
+	raise_to(&to->write_bytes, said->write_bytes);
+}
+
 static uint64_t per_second(uint64_t now, uint64_t before, uint64_t ms)
 {
 	return now > before ? (now - before) * 1000 / ms : 0;
@@ -93,7 +109,7 @@ void flow_note(struct flow *f, const char *tm, uint32_t region, struct attempt a
 		if (!traffic_get(vertices, i, &vertex, &t))
 			continue;
 		struct entry *e = entry_of(p, vertex);
-		e->now = t;
+		keep_most(&e->now, &t);
 		if (ms >= FLOW_RATE_MS)
 			rate(e, ms);
 	}

@@ -69,6 +69,42 @@ Test(flow, rates_are_per_second_and_end_with_silence)
 	flow_fini(&f);
 }
 
+Test(flow, what_comes_behind_a_later_report_lowers_nothing)
+{
+	struct flow f = {0};
+	struct flow_vertex v;
+	note(&f, "tm-1", 1, 100, 1000);
+	note(&f, "tm-1", 1, 40, 1100);
+	cr_assert(flow_of(&f, 1, 1100, &v));
+	cr_expect(eq(u64, v.total.read_records, 100));
+	cr_expect(eq(u64, v.total.read_bytes, 1000));
+	cr_expect(eq(u64, v.total.write_records, 200));
+	cr_expect(eq(u64, v.total.write_bytes, 2000));
+	note(&f, "tm-1", 1, 150, 2000);
+	cr_expect(eq(u64, read_of(&f, 2000), 150));
+	note(&f, "tm-1", 2, 40, 2100); /* another attempt counts from 0 */
+	cr_expect(eq(u64, read_of(&f, 2100), 40));
+	flow_fini(&f);
+}
+
+Test(flow, each_number_is_kept_for_itself)
+{
+	struct flow f = {0};
+	struct flow_vertex v;
+	static const char *const lists[] = {"[[1,5,1,1,9]]", "[[1,1,7,8,1]]"};
+	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		json_t *list = json_loads(lists[i], 0, NULL);
+		flow_note(&f, "tm-1", 0, (struct attempt){1}, list, 1000);
+		json_decref(list);
+	}
+	cr_assert(flow_of(&f, 1, 1000, &v));
+	cr_expect(eq(u64, v.total.read_records, 5));
+	cr_expect(eq(u64, v.total.read_bytes, 7));
+	cr_expect(eq(u64, v.total.write_records, 8));
+	cr_expect(eq(u64, v.total.write_bytes, 9));
+	flow_fini(&f);
+}
+
 Test(flow, what_was_said_last_becomes_a_list)
 {
 	struct flow f = {0};

@@ -54,13 +54,15 @@ static struct flow_part *part_of(struct flow *f, const char *tm, uint32_t region
 	return p;
 }
 
-static struct entry *entry_of(struct flow_part *p, unsigned vertex)
+/* What is seen first is also the base of the rate: a leader that comes to an attempt late has not
+ * seen how long its total took. */
+static struct entry *entry_of(struct flow_part *p, unsigned vertex, const struct traffic *first)
 {
 	for (unsigned i = 0; i < p->n; i++)
 		if (p->entries[i].vertex == vertex)
 			return &p->entries[i];
 	p->entries = mem_resize(p->entries, p->n + 1, sizeof(*p->entries));
-	p->entries[p->n] = (struct entry){.vertex = vertex};
+	p->entries[p->n] = (struct entry){.vertex = vertex, .now = *first, .before = *first};
 	return &p->entries[p->n++];
 }
 
@@ -108,7 +110,7 @@ void flow_note(struct flow *f, const char *tm, uint32_t region, struct attempt a
 		unsigned vertex;
 		if (!traffic_get(vertices, i, &vertex, &t))
 			continue;
-		struct entry *e = entry_of(p, vertex);
+		struct entry *e = entry_of(p, vertex, &t);
 		keep_most(&e->now, &t);
 		if (ms >= FLOW_RATE_MS)
 			rate(e, ms);

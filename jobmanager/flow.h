@@ -5,8 +5,8 @@
  *
  * A newer attempt of a region forgets the older; what an older one says late is ignored. Within an
  * attempt no number falls: what comes behind a later report changes nothing. Rates are between the
- * last two reports that were at least FLOW_RATE_MS apart, and 0 for who has been silent for
- * FLOW_SILENT_MS.
+ * last two reports that were at least FLOW_RATE_MS apart, and 0 for who has spoken once, or has
+ * been silent for FLOW_SILENT_MS.
  *
  * Pure. Ownership: owns its lists. Limits: one part per TaskManager and region.
  */

@@ -82,6 +82,7 @@ Test(flow, what_comes_behind_a_later_report_lowers_nothing)
 	cr_expect(eq(u64, v.total.write_bytes, 2000));
 	note(&f, "tm-1", 1, 150, 2000);
 	cr_expect(eq(u64, read_of(&f, 2000), 150));
+	cr_expect(eq(u64, rate_of(&f, 2000), 50));
 	note(&f, "tm-1", 2, 40, 2100); /* another attempt counts from 0 */
 	cr_expect(eq(u64, read_of(&f, 2100), 40));
 	flow_fini(&f);
@@ -102,6 +103,17 @@ Test(flow, each_number_is_kept_for_itself)
 	cr_expect(eq(u64, v.total.read_bytes, 7));
 	cr_expect(eq(u64, v.total.write_records, 8));
 	cr_expect(eq(u64, v.total.write_bytes, 9));
+	flow_fini(&f);
+}
+
+Test(flow, a_total_that_is_found_is_no_rate)
+{
+	struct flow f = {0};
+	note(&f, "tm-1", 1, 1000000, 1000);
+	cr_expect(eq(u64, rate_of(&f, 1000), 0));
+	note(&f, "tm-1", 1, 1000300, 2000);
+	cr_expect(eq(u64, rate_of(&f, 2000), 300));
+	cr_expect(eq(u64, read_of(&f, 2000), 1000300));
 	flow_fini(&f);
 }
 

@@ -212,7 +212,7 @@ void job_tm_lost(struct job *job, const struct job_env *env, struct taskmanager 
 		 const char *why);
 void job_report(struct job *job, const struct job_env *env, struct taskmanager *tm,
 		const struct control_report_msg *m);
-/* What a worker of the recorded attempt says of its vertices (flow.h). */
+/* What a worker of the recorded attempt, or of `ran`, says of its vertices (flow.h). */
 void job_note_flow(struct job *job, const struct taskmanager *tm, uint32_t region,
 		   struct attempt attempt, const json_t *vertices, uint64_t now_ms);
 /* Nothing could be decided or commanded until now: the commit timeout of a job that is to end

@@ -65,16 +65,22 @@ bool is_at(const struct doc_tm *at, const struct taskmanager *tm)
 	return strcmp(at->id, tm->id) == 0 && strcmp(at->instance, tm->instance) == 0;
 }
 
-const struct control_item *find_item(const struct control_registration *reg, const struct job *job,
-				     unsigned r)
+static const struct control_item *item_of(const struct control_registration *reg,
+					  const struct job *job, unsigned r, struct attempt attempt)
 {
 	for (unsigned i = 0; i < reg->n_items; i++) {
 		const struct control_item *item = &reg->items[i];
-		if (item->region == r && item->attempt.v == job->doc.regions[r].attempt.v &&
+		if (item->region == r && item->attempt.v == attempt.v &&
 		    job_id_equal(&item->job, &job->doc.job))
 			return item;
 	}
 	return NULL;
+}
+
+const struct control_item *find_item(const struct control_registration *reg, const struct job *job,
+				     unsigned r)
+{
+	return item_of(reg, job, r, job->doc.regions[r].attempt);
 }
 
 static void item_failed(struct job *job, const struct job_env *env, unsigned r,
@@ -162,6 +168,16 @@ static void register_part(struct job *job, const struct job_env *env, unsigned r
 		job_fail_external(job, env, r, i, "came back without its worker");
 }
 
+/* What went through a job that is being ended was counted by the attempt before the one that only
+ * commits, and nobody but its TaskManagers can tell a leader that was not there. */
+static void note_ran(struct job *job, const struct job_env *env, unsigned r,
+		     const struct taskmanager *tm, const struct control_registration *reg)
+{
+	const struct control_item *item = item_of(reg, job, r, job->doc.regions[r].ran);
+	if (item)
+		job_note_flow(job, tm, r, item->attempt, item->vertices, env->now_ms);
+}
+
 static void register_region(struct job *job, const struct job_env *env, unsigned r,
 			    struct taskmanager *tm, const struct control_registration *reg)
 {
@@ -176,6 +192,8 @@ static void register_region(struct job *job, const struct job_env *env, unsigned
 	for (unsigned i = 0; i < region->n_next; i++)
 		if (region->next[i].tm == tm)
 			region->next[i].seen = true;
+	if (job->doc.regions[r].ran.v)
+		note_ran(job, env, r, tm, reg);
 }
 
 /* What this TaskManager still has of attempts that are over. */
@@ -253,7 +271,8 @@ void job_note_flow(struct job *job, const struct taskmanager *tm, uint32_t regio
 		   struct attempt attempt, const json_t *vertices, uint64_t now_ms)
 {
 	/* An attempt that only commits does not hide what the one before it has done. */
-	if (!job->doc.regions[region].ran.v)
+	struct attempt ran = job->doc.regions[region].ran;
+	if (!ran.v || attempt.v == ran.v)
 		flow_note(&job->flow, tm->id, region, attempt, vertices, now_ms);
 }
 

@@ -112,6 +112,18 @@ static void adopt_acks(struct job *job, const struct job_env *env, unsigned r, u
 	}
 }
 
+/* A TaskManager of the version before tells them only with what it acknowledged. */
+static const json_t *counts_of(const struct control_item *item)
+{
+	const json_t *counts = item->vertices;
+	for (size_t i = json_array_size(item->acks); !counts && i > 0; i--) {
+		const json_t *ack = json_array_get(item->acks, i - 1);
+		const json_t *said = json_object_get(json_object_get(ack, "stats"), "vertices");
+		counts = json_is_array(said) ? said : NULL;
+	}
+	return counts;
+}
+
 static uint64_t newest_value(const struct job *job)
 {
 	const struct doc_pointer *newest = doc_newest(&job->doc);
@@ -146,7 +158,7 @@ static void adopt_item(struct job *job, const struct job_env *env, unsigned r, u
 	else if (now == PART_ENDED)
 		job_fail_external(job, env, r, i, "ended its worker");
 	adopt_acks(job, env, r, i, item);
-	job_note_flow(job, part->tm, r, item->attempt, item->vertices, env->now_ms);
+	job_note_flow(job, part->tm, r, item->attempt, counts_of(item), env->now_ms);
 }
 
 static void register_part(struct job *job, const struct job_env *env, unsigned r, unsigned i,
@@ -175,7 +187,7 @@ static void note_ran(struct job *job, const struct job_env *env, unsigned r,
 {
 	const struct control_item *item = item_of(reg, job, r, job->doc.regions[r].ran);
 	if (item)
-		job_note_flow(job, tm, r, item->attempt, item->vertices, env->now_ms);
+		job_note_flow(job, tm, r, item->attempt, counts_of(item), env->now_ms);
 }
 
 static void register_region(struct job *job, const struct job_env *env, unsigned r,

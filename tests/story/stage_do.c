@@ -80,6 +80,7 @@ static bool do_tm(struct stage *s, char *words[], unsigned n)
 		snprintf(tm->cookie, sizeof(tm->cookie), "%s", option(words, n, "cookie", "c1"));
 		if (text_u64(option(words, n, "slots", "4"), &slots, NULL) == ERR_OK)
 			tm->slots = (uint32_t)slots;
+		tm->before = strcmp(option(words, n, "version", "this"), "before") == 0;
 		stage_birth(s, tm);
 		stage_run(s, 10);
 		return true;

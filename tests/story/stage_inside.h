@@ -22,6 +22,7 @@ struct player { /* a TaskManager */
 	char id[NODE_ID_MAX], instance[ID_TEXT], cookie[ID_TEXT];
 	unsigned births;
 	uint32_t slots;
+	bool before; /* of the version before: counts only with what it acknowledged */
 	bool alive, silent, online, away;
 	bool refuses;                                       /* its data port: a probe is refused */
 	uint64_t registration, stream, report_seq, highest; /* epoch */

@@ -139,6 +139,23 @@ static bool held_back(const struct player *tm, enum control_report kind)
 	return holds[kind] && tm->hold[holds[kind] - 1];
 }
 
+static void change_acked(const struct player *tm, struct control_item *item,
+			 const struct control_report_msg *m)
+{
+	json_t *counts = json_pack("[[i,i,i,i,i]]", 0, 100, 0, 0, 0);
+	json_t *stats = json_object();
+	if (tm->before)
+		json_object_set(stats, "vertices", counts);
+	else {
+		json_decref(item->vertices);
+		item->vertices = json_incref(counts);
+	}
+	json_array_append_new(item->acks, json_pack("{s:I, s:O, s:o}", "checkpoint",
+						    (json_int_t)m->checkpoint.v, "object",
+						    m->object, "stats", stats));
+	json_decref(counts);
+}
+
 /* The TaskManager's own state changes whether or not anybody hears of it. */
 static bool change_item(struct player *tm, const struct control_report_msg *m)
 {
@@ -159,13 +176,9 @@ static bool change_item(struct player *tm, const struct control_report_msg *m)
 	else if (m->kind == CONTROL_REPORT_COMMITTED) {
 		if (m->checkpoint.v > item->committed.v)
 			item->committed = m->checkpoint;
-	} else if (m->kind == CONTROL_REPORT_ACK) {
-		json_array_append_new(item->acks,
-				      json_pack("{s:I, s:O}", "checkpoint",
-						(json_int_t)m->checkpoint.v, "object", m->object));
-		json_decref(item->vertices);
-		item->vertices = json_pack("[[i,i,i,i,i]]", 0, 100, 0, 0, 0);
-	} else if (m->kind == CONTROL_REPORT_ENDED)
+	} else if (m->kind == CONTROL_REPORT_ACK)
+		change_acked(tm, item, m);
+	else if (m->kind == CONTROL_REPORT_ENDED)
 		stage_drop_item(tm, item);
 	return true;
 }

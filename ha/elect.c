@@ -15,14 +15,15 @@ enum {
 	DOUBT_MAX_MS = 600000,
 };
 
-#define GONE (SM_TO(ELECT_STARTING) | SM_TO(ELECT_LEAVING))
+#define GONE  (SM_TO(ELECT_STARTING) | SM_TO(ELECT_LEAVING))
+#define FIRST (SM_TO(ELECT_LEADING) | SM_TO(ELECT_SUSPENDED))
 
 static const struct sm_state states[ELECT_STATES] = {
 	[ELECT_STARTING] = {"STARTING", SM_TO(ELECT_QUEUEING) | SM_TO(ELECT_LEAVING)},
 	[ELECT_QUEUEING] = {"QUEUEING", GONE | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_FOLLOWING] = {"FOLLOWING", GONE | SM_TO(ELECT_TAKING) | SM_TO(ELECT_BARRIER)},
-	[ELECT_TAKING] = {"TAKING", GONE | SM_TO(ELECT_LEADING) | SM_TO(ELECT_FOLLOWING)},
-	[ELECT_BARRIER] = {"BARRIER", GONE | SM_TO(ELECT_LEADING) | SM_TO(ELECT_FOLLOWING)},
+	[ELECT_TAKING] = {"TAKING", GONE | FIRST | SM_TO(ELECT_FOLLOWING)},
+	[ELECT_BARRIER] = {"BARRIER", GONE | FIRST | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_LEADING] = {"LEADING", GONE | SM_TO(ELECT_SUSPENDED) | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_SUSPENDED] = {"SUSPENDED", GONE | SM_TO(ELECT_LEADING) | SM_TO(ELECT_FOLLOWING)},
 	[ELECT_LEAVING] = {"LEAVING", SM_TO(ELECT_LEFT) | SM_TO(ELECT_STARTING)},
@@ -444,12 +445,22 @@ static bool taken_the_lead(const struct elect *e, const struct elect_event *ev)
 	return ev->result == ELECT_DONE && ev->now_ms < e->deadline_ms && first_in(e, ev);
 }
 
+/* Nobody is before us. In a store that went back in time somebody has to be there who can be asked
+ * to accept it, and who decides nothing until then. */
+static void lead(struct elect *e, const char *why, struct elect_effects *out)
+{
+	no_pause(e);
+	if (!e->halted)
+		move(e, ELECT_LEADING, why, out);
+	else if (elect_state(e) != ELECT_SUSPENDED)
+		move(e, ELECT_SUSPENDED, "the first, in a store that went back in time", out);
+}
+
 static void taken(struct elect *e, const struct elect_event *ev, struct elect_effects *out)
 {
 	if (taken_the_lead(e, ev)) {
-		no_pause(e);
 		take_queue(e, ev, out);
-		move(e, ELECT_LEADING, "the dead are deleted, nobody is before us", out);
+		lead(e, "the dead are deleted, nobody is before us", out);
 		return;
 	}
 	if (ev->result != ELECT_DONE && !first_in(e, ev))
@@ -464,8 +475,7 @@ static void taken(struct elect *e, const struct elect_event *ev, struct elect_ef
 static void barrier_passed(struct elect *e, const struct elect_event *ev, struct elect_effects *out)
 {
 	if (ev->result == ELECT_DONE && ev->now_ms < e->deadline_ms) {
-		no_pause(e);
-		move(e, ELECT_LEADING, "barrier committed", out);
+		lead(e, "barrier committed", out);
 		return;
 	}
 	pause(e, ev->now_ms);
@@ -558,7 +568,7 @@ static void advance(struct elect *e, const struct elect_event *ev, struct elect_
 	enum elect_state s = elect_state(e);
 	if (e->op != ELECT_OP_NONE || e->retry_ms)
 		return;
-	if (e->halted && s != ELECT_LEAVING)
+	if (e->halted && s == ELECT_SUSPENDED)
 		return;
 	switch (s) {
 	case ELECT_STARTING:
@@ -601,6 +611,24 @@ static void resign(struct elect *e, bool coming_back, struct elect_effects *out)
 	move(e, ELECT_LEAVING, "asked to leave", out);
 }
 
+/* All that a candidate knows, its place and its lease too, is of a store that is no more. A leader
+ * stays: it knows what is lost. */
+static void regressed(struct elect *e, struct elect_effects *out)
+{
+	static const char why[] = "the store went back in time";
+	enum elect_state s = elect_state(e);
+	if (e->halted)
+		return;
+	e->halted = true;
+	e->queue_revision = 0;
+	for (unsigned i = 0; i < ELECT_VERDICTS_MAX; i++)
+		e->verdicts[i].gone = false; /* their keys may have come back; they have not */
+	if (s == ELECT_LEADING)
+		move(e, ELECT_SUSPENDED, why, out);
+	else if (s != ELECT_SUSPENDED && (has_key(e) || s == ELECT_QUEUEING))
+		begin_anew(e, why, out);
+}
+
 static bool keeps_lease(const struct elect *e)
 {
 	return has_key(e) || elect_state(e) == ELECT_QUEUEING;
@@ -612,8 +640,6 @@ static void pass_time(struct elect *e, const struct elect_event *ev, struct elec
 		e->retry_ms = 0;
 	if (elect_state(e) == ELECT_LEADING && ev->now_ms >= e->deadline_ms)
 		move(e, ELECT_SUSPENDED, "deadline of the lease passed", out);
-	if (elect_state(e) == ELECT_LEADING && e->halted)
-		move(e, ELECT_SUSPENDED, "the store went back in time", out);
 	if (keeps_lease(e) && e->renew_token == 0 && ev->now_ms >= e->renew_at_ms) {
 		e->renew_token = new_token(e);
 		e->renew_at_ms = ev->now_ms + e->config.renew_ms;
@@ -675,7 +701,7 @@ void elect_step(struct elect *e, const struct elect_event *ev, struct elect_effe
 		resign(e, true, out);
 		break;
 	case ELECT_EV_REGRESSED:
-		e->halted = true;
+		regressed(e, out);
 		break;
 	case ELECT_EV_OUTRUN:
 		/* While we lead, etcd is asked in every decision; suspended, it may be out of our
@@ -719,6 +745,8 @@ bool elect_holds(const struct elect *e, uint64_t now_ms)
 	if (has_key(e) && (e->epoch == 0 || e->lease == 0))
 		return false;
 	if (elect_state(e) == ELECT_LEADING && (now_ms >= e->deadline_ms || e->op != ELECT_OP_NONE))
+		return false;
+	if (elect_state(e) == ELECT_LEADING && e->halted)
 		return false;
 	if (elect_state(e) == ELECT_TAKING && e->op != ELECT_OP_TAKE)
 		return false;

@@ -6,9 +6,11 @@
  *  FOLLOWING --all before us found dead--> TAKING --deleted, we are first--> LEADING
  *  FOLLOWING --nobody before us--> BARRIER --committed--> LEADING
  *  LEADING --deadline passed--> SUSPENDED --barrier committed--> LEADING
+ *  LEADING --the store went back--> SUSPENDED, for good; TAKING, BARRIER: there instead of LEADING
  *
  *  TAKING, BARRIER, LEADING, SUSPENDED --we are not the first--> FOLLOWING
  *  QUEUEING ... SUSPENDED --own key or lease gone--> STARTING
+ *  QUEUEING ... BARRIER --the store went back--> STARTING
  *  any but LEFT --asked to leave--> LEAVING --key and lease gone--> LEFT
  *  any with a lease --asked to step down--> LEAVING --likewise--> STARTING
  *
@@ -27,6 +29,7 @@
  *             forgotten: once renewed, the barrier is tried again; success =
  *             the same epoch goes on. If only we are cut off from etcd, a
  *             later candidate leads meanwhile: who hears of it begins anew.
+ *             In a store that went back in time there is no barrier and no way back.
  *
  * Invariants
  *  - the deadline of the lease is counted from when the renewal that was
@@ -34,7 +37,8 @@
  *  - at most one request of this core is under way, besides a renewal and a
  *    list; an answer is known by its token, a stale one has no effect;
  *  - LEADING is entered by a committed write only whose transaction shows that
- *    nobody is before us, and is never kept beyond the deadline;
+ *    nobody is before us, and is never kept beyond the deadline, nor at all in a
+ *    store that went back in time;
  *  - hints (a watch) may be wrong, late or missing: a list from time to time
  *    repairs it, and safety does not rest on either;
  *  - a list older than our own key, or than the last list, is dropped (a member
@@ -122,7 +126,7 @@ enum elect_event_kind {
 	ELECT_EV_ALIVE,     /* instance: a suspicion, unless it had its effect, is taken back */
 	ELECT_EV_RESIGN,    /* leave the queue for good */
 	ELECT_EV_STEP_DOWN, /* leave the queue, and join it again at its end */
-	ELECT_EV_REGRESSED, /* the store went back in time: from now on only leave */
+	ELECT_EV_REGRESSED, /* the store went back in time: never lead again, only be suspended */
 	ELECT_EV_OUTRUN,    /* another candidate is known to lead with an epoch above ours */
 	ELECT_EVENTS
 };
@@ -195,7 +199,7 @@ struct elect {
 	bool lease_unsettled; /* may exist, is not wanted: revoke before another grant */
 	uint64_t deadline_ms;
 	bool queued_once; /* the role is FOLLOWING, not STARTING, from the first key on */
-	bool halted;
+	bool halted;      /* the store went back in time */
 	bool own_deleted; /* LEAVING: the key is gone, the lease comes next */
 	bool coming_back; /* LEAVING: to queue again afterwards */
 	enum elect_role role;

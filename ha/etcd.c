@@ -192,10 +192,12 @@ static void note_header(struct flight *f, const struct wire_header *h)
 }
 
 /* A member that has not heard of etcd's newest leader may confirm what is over: a renewal of a
- * lease that expired, a read of what was. Unless nobody knows of the newer term any more. */
+ * lease that expired, a read of what was. Unless nobody knows of the newer term any more; in a
+ * store that was restored terms began anew. */
 static bool outdated(const struct etcd *c, const struct wire_header *h)
 {
-	return h->term && h->term < c->term && world_now_ms(c->w) < c->term_ms + TERM_MEMORY_MS;
+	return h->term && h->term < c->term && !c->regressed &&
+	       world_now_ms(c->w) < c->term_ms + TERM_MEMORY_MS;
 }
 
 /* ---- the end of a call ---- */

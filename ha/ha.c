@@ -459,6 +459,11 @@ static enum ha_role role_now(const struct ha *ha)
 	return HA_STARTING;
 }
 
+static bool holds_the_lead(enum ha_role role)
+{
+	return role == HA_LEADING || role == HA_SUSPENDED;
+}
+
 static void role_changed(struct ha *ha, const char *why)
 {
 	enum ha_role before = ha->role, now = role_now(ha);
@@ -478,7 +483,7 @@ static void role_changed(struct ha *ha, const char *why)
 	}
 	struct docs hot = {0};
 	struct ha_doc *view = NULL;
-	if (now == HA_LEADING && before != HA_SUSPENDED) {
+	if (holds_the_lead(now) && !holds_the_lead(before)) {
 		hot = ha->hot;
 		ha->hot = (struct docs){0};
 		view = docs_view(ha, &hot);
@@ -595,17 +600,24 @@ static void step_core(struct ha *ha, struct elect_event *ev)
 		carry_out(ha, &effects.at[i]);
 }
 
-/* Who comes first in a store that went back leads, and is suspended before anything else happens:
- * somebody has to be there who can be asked to accept the store. */
+/* Before the answer that shows it has any effect. The watch waits for a revision that is no
+ * more. */
+static void halt(struct ha *ha)
+{
+	etcd_watch_cancel(ha->etcd, &ha->watch);
+	ha->watch_at_ms = 0;
+	step_core(ha, &(struct elect_event){.kind = ELECT_EV_REGRESSED});
+}
+
 void ha_step(struct ha *ha, struct elect_event *ev)
 {
 	struct etcd_view v;
 	etcd_view(ha->etcd, &v);
 	ha->halted |= v.regressed;
 	bool was_leaving = elect_state(&ha->elect) == ELECT_LEAVING;
-	step_core(ha, ev);
 	if (ha->halted && !ha->elect.halted)
-		step_core(ha, &(struct elect_event){.kind = ELECT_EV_REGRESSED});
+		halt(ha);
+	step_core(ha, ev);
 	keep_watch(ha);
 	uint64_t at = elect_wake_ms(&ha->elect);
 	if (wants_watch(ha) && ha->list.impl == NULL && ha->watch_at_ms < at)
@@ -874,7 +886,7 @@ void ha_status(struct ha *ha, struct ha_status *out)
 {
 	struct etcd_view v;
 	uint64_t now = world_now_ms(ha->w);
-	bool ours = ha->role == HA_LEADING || ha->role == HA_SUSPENDED;
+	bool ours = holds_the_lead(ha->role);
 	etcd_view(ha->etcd, &v);
 	*out = (struct ha_status){.role = ha->role,
 				  .members = ha->members,
@@ -889,6 +901,9 @@ void ha_status(struct ha *ha, struct ha_status *out)
 	out->epoch.v = ours ? ha->elect.epoch : ha->n_members ? ha->members[0].create_revision : 0;
 	if (ha->elect.deadline_ms > now)
 		out->lease_left_ms = ha->elect.deadline_ms - now;
-	snprintf(out->trouble, sizeof out->trouble, "%s", v.regressed ? v.regress_why : v.trouble);
+	snprintf(out->trouble, sizeof out->trouble, "%s",
+		 v.regressed  ? v.regress_why
+		 : ha->halted ? ha->halt_why
+			      : v.trouble);
 	snprintf(out->endpoint, sizeof out->endpoint, "%s", v.endpoint);
 }

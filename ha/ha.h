@@ -13,6 +13,8 @@
  *  - on_role(LEADING) comes after the barrier, with every hot document as of it;
  *  - ha_decide() carries predicate + write + chain; its outcome is definite;
  *  - in SUSPENDED no decision is taken; those in flight go on being resent;
+ *  - in a store that went back in time nobody becomes LEADING: who is first becomes
+ *    SUSPENDED, with the documents, and can be asked to accept the store;
  *  - after on_role(FOLLOWING) every pending decision has ended with FENCED.
  *
  * Keys are relative to "/<prefix>/<cluster>/": "run/<job>", "spec/<job>", ...
@@ -75,9 +77,9 @@ struct ha_doc {            /* one key as read */
 };
 
 struct ha_listener {
-	/* The role changed. LEADING after FOLLOWING brings `docs`: everything below "run/" at the
-	 * barrier (borrowed for the call). LEADING after SUSPENDED has the same epoch and no docs:
-	 * what this process remembers is still true. */
+	/* The role changed. LEADING or SUSPENDED after FOLLOWING brings `docs`: everything below
+	 * "run/" at the barrier (borrowed for the call). LEADING after SUSPENDED has the same epoch
+	 * and no docs: what this process remembers is still true. */
 	void (*on_role)(struct ha_listener *l, enum ha_role role, struct epoch epoch,
 			const struct ha_doc *docs, size_t n_docs);
 	/* The queue of candidates changed (first is the leader); borrowed. May be NULL. */

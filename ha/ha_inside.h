@@ -68,8 +68,9 @@ struct ha {
 	struct elect elect;
 	struct upkeep upkeep;
 	enum ha_role role;
-	bool halted;
-	bool outrun; /* to be told to the core in the next turn */
+	bool halted;        /* the store went back in time */
+	char halt_why[256]; /* where a decision showed it; else the client of etcd knows */
+	bool outrun;        /* to be told to the core in the next turn */
 	struct world_timer wake, soon;
 	/* requests of the core */
 	struct etcd_call op, renew, list, ghost;

@@ -85,8 +85,10 @@ static void decision_answered(struct pending *p, struct etcd_call *call)
 	}
 	wire_answer_fini(&call->answer);
 	if (o.verdict == FENCE_REGRESSED) {
-		world_log(ha->w, LOG_LEVEL_ERROR, "the store went back in time: %s", o.text);
 		ha->halted = true;
+		snprintf(ha->halt_why, sizeof ha->halt_why, "the store went back in time: %s",
+			 o.text);
+		world_log(ha->w, LOG_LEVEL_ERROR, "%s", ha->halt_why);
 	}
 	if (ha->halted || v.regressed || o.verdict == FENCE_REGRESSED) {
 		ha_end_decision(p, ERR_CORRUPT, "the store went back in time", 0);
@@ -166,7 +168,7 @@ static enum errc may_decide(const struct ha *ha, struct err *e)
 	struct etcd_view v;
 	etcd_view(ha->etcd, &v);
 	if (ha->halted || v.regressed)
-		return err_set(e, ERR_CORRUPT, "the store went back in time: %s", v.regress_why);
+		return err_set(e, ERR_CORRUPT, "%s", v.regressed ? v.regress_why : ha->halt_why);
 	/* A process that was paused may be asked before its own timer tells it so. */
 	bool late = ha->role == HA_LEADING && world_now_ms(ha->w) >= ha->elect.deadline_ms;
 	if (ha->role == HA_SUSPENDED || late)

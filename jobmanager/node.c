@@ -285,9 +285,14 @@ void node_step(struct jm_node *n, struct jm_event *ev)
 	history_look(&n->history);
 }
 
+static bool holds_the_lead(const struct jm_node *n)
+{
+	return n->role == HA_LEADING || n->role == HA_SUSPENDED;
+}
+
 bool node_leads(const struct jm_node *n)
 {
-	return n->told && (n->role == HA_LEADING || n->role == HA_SUSPENDED);
+	return n->told && holds_the_lead(n);
 }
 
 /* ---- the cluster's identity ---- */
@@ -580,14 +585,15 @@ static void not_leading(struct jm_node *n)
 	api_not_leading(n);
 }
 
-static void leading(struct jm_node *n, bool resumed, const struct ha_doc *docs, size_t n_docs)
+/* LEADING, or SUSPENDED; `led`: so far, too. */
+static void leading(struct jm_node *n, bool led, const struct ha_doc *docs, size_t n_docs)
 {
-	if (resumed && n->told) {
-		struct jm_event ev = {.kind = JM_RESUMED};
+	if (led && n->told) {
+		struct jm_event ev = {.kind = n->role == HA_LEADING ? JM_RESUMED : JM_SUSPENDED};
 		node_step(n, &ev);
 		return;
 	}
-	if (!resumed)
+	if (!led)
 		keep_docs(n, docs, n_docs);
 	find_identity(n);
 }
@@ -596,7 +602,7 @@ static void on_role(struct ha_listener *l, enum ha_role role, struct epoch epoch
 		    const struct ha_doc *docs, size_t n_docs)
 {
 	struct jm_node *n = MEM_OWNER(l, struct jm_node, listener);
-	bool resumed = n->role == HA_SUSPENDED;
+	bool led = holds_the_lead(n);
 	world_log(n->w, LOG_LEVEL_INFO, "role=%s epoch=%" PRIu64 " docs=%zu", ha_role_name(role),
 		  epoch.v, n_docs);
 	n->role = role;
@@ -609,16 +615,13 @@ static void on_role(struct ha_listener *l, enum ha_role role, struct epoch epoch
 		find_identity(n);
 		break;
 	case HA_LEADING:
-		leading(n, resumed, docs, n_docs);
-		break;
 	case HA_SUSPENDED:
-		if (n->told) {
-			struct jm_event ev = {.kind = JM_SUSPENDED};
-			node_step(n, &ev);
-		}
+		leading(n, led, docs, n_docs);
 		break;
 	}
 	leader_changed(n);
+	if (role == HA_SUSPENDED)
+		api_opened(n); /* nor will any be, for now */
 }
 
 static void on_members(struct ha_listener *l, const struct ha_member *members, size_t n_members)

@@ -256,8 +256,8 @@ static void save_backup(char file[96])
 	rig_etcdctl(&rig, save, out, sizeof out);
 }
 
-/* The only member dies, and comes back with what it had then. */
-static void restore_backup(const char *file)
+/* The only member dies, and comes back with what it had then, as the same cluster or another. */
+static void restore_as(const char *file, const char *token)
 {
 	char dir[96], peer[64], cluster[80], out[4096];
 	rig_signal(&rig, 0, SIGKILL);
@@ -271,9 +271,14 @@ static void restore_backup(const char *file)
 				       dir,        "--initial-cluster",
 				       cluster,    "--initial-advertise-peer-urls",
 				       peer,       "--initial-cluster-token",
-				       rig.dir,    NULL};
+				       token,      NULL};
 	rig_etcdctl(&rig, restore, out, sizeof out);
 	rig_run_member(&rig, 0);
+}
+
+static void restore_backup(const char *file)
+{
+	restore_as(file, rig.dir);
 }
 
 Test(fault, a_restored_backup_is_noticed_and_nothing_is_decided)
@@ -320,29 +325,109 @@ static bool has_seen(void *ctx)
 	return status.revision >= x->revision;
 }
 
-/* Its takeover is the first that shows it. It has to lead, for somebody has to be asked to accept
- * the store; but suspended, and nothing is decided. */
-Test(fault, a_takeover_in_a_restored_store_is_suspended_at_once)
+/* Two candidates; the second knows of writes after the backup. */
+static void lead_beyond_backup(struct rig_candidate c[2], char file[96], bool young)
 {
-	struct rig_candidate c[2];
 	struct sight last = {.by = &c[1]};
-	char file[96];
+	uint64_t before = 0;
 	up(1);
 	rig_candidate(&rig, &c[0], "jm-1", 0, NULL);
 	cr_assert(rig_await_role(&c[0], HA_LEADING, 20000));
+	cr_assert_eq(rig_put(&c[0], "run/a", "1", &before), ERR_OK);
+	if (young) { /* one that has left by now: these two are unknown to the backup */
+		save_backup(file);
+		rig_candidate_leave(&c[0]);
+		rig_candidate(&rig, &c[0], "jm-1", 0, NULL);
+		cr_assert(rig_await_role(&c[0], HA_LEADING, 20000));
+	}
 	rig_candidate(&rig, &c[1], "jm-2", 0, NULL);
 	cr_assert(rig_await_role(&c[1], HA_FOLLOWING, 20000));
-	save_backup(file);
+	if (!young)
+		save_backup(file);
 	for (int i = 0; i < 20; i++)
-		cr_assert_eq(rig_put(&c[0], "run/a", "2", &last.revision), ERR_OK);
+		cr_assert_eq(rig_put(&c[0], "run/b", "2", &last.revision), ERR_OK);
 	cr_assert(rig_await(&rig, has_seen, &last, 5000));
+}
+
+static bool one_is_there(void *ctx)
+{
+	struct rig_candidate *c = ctx;
+	return c[0].role == HA_SUSPENDED || c[1].role == HA_SUSPENDED;
+}
+
+/* Somebody can be asked to accept the store, knows its documents, and decides nothing. */
+static void check_suspended(struct rig_candidate *c)
+{
+	uint64_t revision = 0;
+	cr_assert_eq(c->role, HA_SUSPENDED);
+	cr_assert(regressed(c));
+	cr_assert_eq(c->n_docs, 1);
+	cr_assert_str_eq(c->first_doc, "run/a");
+	cr_assert_eq(rig_put(c, "run/c", "new", &revision), ERR_CORRUPT);
+}
+
+/* Its takeover is the first that shows it. */
+Test(fault, a_takeover_in_a_restored_store_never_leads)
+{
+	struct rig_candidate c[2];
+	char file[96];
+	lead_beyond_backup(c, file, false);
 	restore_backup(file);
 	ha_declare_dead(c[1].ha, c[0].config.instance, HA_CAUSE_KILLED, "by the test");
 	cr_assert(rig_await(&rig, regressed, &c[1], 10000));
 	cr_assert(rig_await_role(&c[1], HA_SUSPENDED, 10000));
-	cr_assert_eq(c[1].leads, 1);
-	cr_assert_eq(c[1].settled, HA_SUSPENDED, "it led for a turn");
-	cr_assert_eq(rig_put(&c[1], "run/b", "new", &last.revision), ERR_CORRUPT);
+	cr_assert_eq(c[1].leads, 0, "it led for a turn");
+	check_suspended(&c[1]);
 	rig_candidate_end(&c[0]);
 	rig_candidate_end(&c[1]);
+}
+
+/* Every answer of a cluster with another id shows it, to standbys too. */
+Test(fault, a_standby_follows_a_leader_that_dies_in_a_restored_store)
+{
+	struct rig_candidate c[2];
+	char file[96];
+	lead_beyond_backup(c, file, false);
+	restore_as(file, "another");
+	cr_assert(rig_await_role(&c[0], HA_SUSPENDED, 10000));
+	cr_assert(rig_await(&rig, regressed, &c[1], 10000));
+	rig_candidate_end(&c[0]);
+	cr_assert(rig_await_role(&c[1], HA_SUSPENDED, 20000));
+	cr_assert_eq(c[1].leads, 0);
+	check_suspended(&c[1]);
+	rig_candidate_end(&c[1]);
+}
+
+Test(fault, candidates_that_a_restored_store_does_not_know_queue_again)
+{
+	struct rig_candidate c[2];
+	char file[96];
+	lead_beyond_backup(c, file, true);
+	unsigned led = c[0].leads;
+	restore_as(file, "another");
+	cr_assert(rig_await(&rig, regressed, &c[0], 10000));
+	cr_assert(rig_await(&rig, regressed, &c[1], 10000));
+	cr_assert(rig_await_role(&c[0], HA_FOLLOWING, 10000));
+	cr_assert(rig_await(&rig, one_is_there, c, 20000));
+	cr_assert_eq(c[0].leads, led);
+	cr_assert_eq(c[1].leads, 0);
+	check_suspended(c[0].role == HA_SUSPENDED ? &c[0] : &c[1]);
+	rig_candidate_end(&c[0]);
+	rig_candidate_end(&c[1]);
+}
+
+/* Its barrier is the first that shows it. */
+Test(fault, a_suspended_leader_does_not_resume_in_a_restored_store)
+{
+	struct rig_candidate c[2];
+	char file[96];
+	lead_beyond_backup(c, file, false);
+	rig_candidate_leave(&c[1]);
+	rig_signal(&rig, 0, SIGKILL);
+	cr_assert(rig_await_role(&c[0], HA_SUSPENDED, 20000));
+	restore_backup(file);
+	cr_assert(rig_await(&rig, regressed, &c[0], 20000));
+	cr_assert_eq(c[0].role, HA_SUSPENDED);
+	cr_assert_eq(c[0].leads, 1);
+	rig_candidate_end(&c[0]);
 }

@@ -318,12 +318,6 @@ void rig_etcdctl(struct rig *r, const char *const args[], char *out, size_t size
 
 /* ---- candidates ---- */
 
-static void turned(struct world_timer *t)
-{
-	struct rig_candidate *c = MEM_OWNER(t, struct rig_candidate, next_turn);
-	c->settled = c->role;
-}
-
 static void heard_role(struct ha_listener *l, enum ha_role role, struct epoch epoch,
 		       const struct ha_doc *docs, size_t n_docs)
 {
@@ -335,9 +329,7 @@ static void heard_role(struct ha_listener *l, enum ha_role role, struct epoch ep
 	c->leads += role == HA_LEADING;
 	c->suspends += role == HA_SUSPENDED;
 	c->follows += role == HA_FOLLOWING;
-	if (role == HA_LEADING)
-		world_timer_arm(c->rig->w, &c->next_turn, 0);
-	if (role == HA_LEADING && before != HA_SUSPENDED) {
+	if (role >= HA_LEADING && before < HA_LEADING) {
 		c->n_docs = n_docs;
 		snprintf(c->first_doc, sizeof c->first_doc, "%s", n_docs ? docs[0].key : "");
 	}
@@ -353,8 +345,7 @@ static void heard_members(struct ha_listener *l, const struct ha_member *members
 void rig_candidate(struct rig *r, struct rig_candidate *c, const char *id, unsigned first,
 		   void (*change)(struct ha_config *config))
 {
-	*c = (struct rig_candidate){
-		.listener = {heard_role, heard_members}, .rig = r, .next_turn.fire = turned};
+	*c = (struct rig_candidate){.listener = {heard_role, heard_members}, .rig = r};
 	snprintf(c->address, sizeof c->address, "127.0.0.1:%s", id + strlen(id) - 1);
 	c->config = (struct ha_config){.prefix = "weir",
 				       .cluster = "test",
@@ -376,7 +367,6 @@ void rig_candidate(struct rig *r, struct rig_candidate *c, const char *id, unsig
 void rig_candidate_end(struct rig_candidate *c)
 {
 	ha_destroy(c->ha);
-	world_timer_cancel(c->rig->w, &c->next_turn);
 	c->ha = NULL;
 }
 

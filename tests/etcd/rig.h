@@ -45,13 +45,11 @@ struct rig_candidate {
 	enum ha_role role;
 	uint64_t epoch;
 	unsigned leads, suspends, follows; /* how often each was announced */
-	size_t n_docs;                     /* with the last LEADING after FOLLOWING */
+	size_t n_docs;                     /* when it last came to hold the lead */
 	char first_doc[64];
 	size_t n_members;
 	char leader_id[NODE_ID_MAX];
 	uint64_t role_at_ms;
-	struct world_timer next_turn; /* of the loop, after the last LEADING */
-	enum ha_role settled;         /* the role in it */
 };
 
 /* Starts the members (flags: after rig_init, before rig_start) and waits until they answer. */

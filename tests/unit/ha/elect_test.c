@@ -131,7 +131,8 @@ static const struct {
 	{ELECT_LEADING, ELECT_LEAVING},     {ELECT_SUSPENDED, ELECT_LEADING},
 	{ELECT_SUSPENDED, ELECT_FOLLOWING}, {ELECT_SUSPENDED, ELECT_STARTING},
 	{ELECT_SUSPENDED, ELECT_LEAVING},   {ELECT_LEAVING, ELECT_LEFT},
-	{ELECT_LEAVING, ELECT_STARTING},
+	{ELECT_LEAVING, ELECT_STARTING},    {ELECT_TAKING, ELECT_SUSPENDED},
+	{ELECT_BARRIER, ELECT_SUSPENDED},
 };
 
 Test(elect, the_table_is_the_diagram)
@@ -669,6 +670,122 @@ Test(elect, a_store_that_went_back_stops_everything_but_leaving)
 	cr_assert_eq(asked(&p), ELECT_OP_NONE, "no barrier");
 	step(&p, (struct elect_event){.kind = ELECT_EV_RESIGN});
 	cr_assert_eq(asked(&p), ELECT_OP_LEAVE);
+}
+
+/* The store that is there instead: its revisions are low. */
+static void go_back(struct play *p)
+{
+	p->revision = 20;
+	step(p, (struct elect_event){.kind = ELECT_EV_REGRESSED});
+}
+
+/* From STARTING, and the lease of before is revoked first: into the queue of this store. */
+static void queue_anew(struct play *p, bool somebody_before)
+{
+	cr_assert_eq(asked(p), ELECT_OP_REVOKE);
+	op_ends(p, ELECT_DONE, false);
+	cr_assert_eq(asked(p), ELECT_OP_GRANT);
+	op_ends(p, ELECT_DONE, false);
+	cr_assert_eq(asked(p), ELECT_OP_ENQUEUE);
+	forget_queue(p);
+	if (somebody_before)
+		candidate(p, "1", 5, "other", "host:1");
+	candidate(p, "ab", 21, "me", "host:2");
+	op_ends(p, ELECT_DONE, true);
+	cr_assert_eq(p->e.epoch, 21);
+	cr_assert_eq(p->e.n_queue, somebody_before ? 2 : 1, "the queue of before is forgotten");
+}
+
+static void is_first_and_suspended(struct play *p)
+{
+	cr_assert_eq(asked(p), ELECT_OP_BARRIER);
+	op_ends(p, ELECT_DONE, true);
+	cr_assert_eq(elect_state(&p->e), ELECT_SUSPENDED);
+	cr_assert_eq(elect_role(&p->e), ELECT_ROLE_SUSPENDED);
+	cr_assert_eq(asked(p), ELECT_OP_NONE);
+}
+
+Test(elect, who_is_first_in_a_store_that_went_back_is_there_but_suspended)
+{
+	static const enum elect_state at[] = {ELECT_QUEUEING, ELECT_FOLLOWING, ELECT_TAKING,
+					      ELECT_BARRIER};
+	for (unsigned i = 0; i < sizeof at / sizeof at[0]; i++) {
+		struct play p;
+		bring_to(&p, at[i]);
+		go_back(&p);
+		cr_assert_eq(elect_state(&p.e), ELECT_STARTING);
+		queue_anew(&p, false);
+		is_first_and_suspended(&p);
+	}
+}
+
+Test(elect, an_answer_of_before_the_store_went_back_is_nothing)
+{
+	struct play p;
+	bring_to(&p, ELECT_TAKING);
+	uint32_t token = p.e.op_token;
+	go_back(&p);
+	step(&p, (struct elect_event){.kind = ELECT_EV_OP, .token = token, .result = ELECT_DONE});
+	cr_assert_eq(elect_state(&p.e), ELECT_STARTING);
+}
+
+Test(elect, the_dead_are_deleted_in_a_store_that_went_back_too)
+{
+	struct play p;
+	bring_to(&p, ELECT_TAKING);
+	go_back(&p);
+	queue_anew(&p, true);
+	cr_assert_eq(asked(&p), ELECT_OP_TAKE, "what is known of the dead is still true");
+	forget_queue(&p);
+	candidate(&p, "ab", 21, "me", "host:2");
+	op_ends(&p, ELECT_DONE, true);
+	cr_assert_eq(elect_state(&p.e), ELECT_SUSPENDED);
+	cr_assert_eq(asked(&p), ELECT_OP_NONE);
+}
+
+/* What comes back is its key. */
+Test(elect, the_dead_whose_keys_come_back_with_the_store_stay_dead)
+{
+	struct play p;
+	bring_to(&p, ELECT_TAKING);
+	forget_queue(&p);
+	candidate(&p, "ab", 7, "me", "host:2");
+	op_ends(&p, ELECT_DONE, true);
+	listed(&p);
+	cr_assert_eq(elect_role(&p.e), ELECT_ROLE_LEADING);
+	go_back(&p);
+	p.now += 600;
+	step(&p, (struct elect_event){.kind = ELECT_EV_TIME});
+	renewed(&p, p.now, 0);
+	queue_anew(&p, true);
+	cr_assert_eq(asked(&p), ELECT_OP_TAKE);
+	cr_assert(!elect_doubts(&p.e, "other", p.now));
+}
+
+Test(elect, a_leader_that_the_restored_store_does_not_know_queues_again)
+{
+	struct play p;
+	lead(&p);
+	go_back(&p);
+	cr_assert_eq(elect_role(&p.e), ELECT_ROLE_SUSPENDED);
+	p.now += 600;
+	step(&p, (struct elect_event){.kind = ELECT_EV_TIME});
+	renewed(&p, p.now, 0);
+	queue_anew(&p, false);
+	is_first_and_suspended(&p);
+}
+
+Test(elect, the_barrier_that_shows_a_store_that_went_back_resumes_nobody)
+{
+	struct play p;
+	bring_to(&p, ELECT_SUSPENDED);
+	renewed(&p, p.now, 5);
+	cr_assert_eq(p.e.op, ELECT_OP_BARRIER);
+	go_back(&p);
+	op_ends(&p, ELECT_DONE, false);
+	cr_assert_eq(elect_state(&p.e), ELECT_SUSPENDED);
+	cr_assert(effect(&p, ELECT_ROLE) == NULL);
+	cr_assert_eq(asked(&p), ELECT_OP_NONE);
 }
 
 Test(elect, an_answer_with_a_stale_token_is_nothing)

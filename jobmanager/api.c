@@ -163,15 +163,20 @@ static bool behind_barrier(struct jm_node *n, struct world_request *r, const str
 
 /* ---- one job ---- */
 
-/* In the store, and not opened: quarantined, or its turn comes in a moment. */
+/* In the store, and not opened: quarantined, or its turn comes in a moment; who is suspended opens
+ * none. */
 static void not_opened(struct jm_node *n, struct world_request *r, const struct route_match *m,
 		       const struct jm_held_view *held)
 {
-	if (held->held && strcmp(r->method, "GET") != 0) {
-		reply_later(n->w, r, "job %s is quarantined: release it first", m->params[0]);
+	bool suspended = n->role == HA_SUSPENDED;
+	if ((held->held || suspended) && strcmp(r->method, "GET") != 0) {
+		reply_later(n->w, r,
+			    held->held ? "job %s is quarantined: release it first"
+				       : "leadership is suspended: job %s is not opened now",
+			    m->params[0]);
 		return;
 	}
-	if (held->held) {
+	if (held->held || suspended) {
 		reply_json(n->w, r, 200, show_held(n, held));
 		return;
 	}
@@ -184,7 +189,8 @@ static struct waiting *next_opened(struct jm_node *n)
 {
 	struct jm_held_view held;
 	list_each (struct waiting, x, &n->waiting, hook)
-		if (x->kind == WAIT_OPENED && (!jm_view_held(n->jm, &x->job, &held) || held.held))
+		if (x->kind == WAIT_OPENED &&
+		    (n->role == HA_SUSPENDED || !jm_view_held(n->jm, &x->job, &held) || held.held))
 			return x;
 	return NULL;
 }

@@ -15,6 +15,10 @@
 
 enum { BASE_LATER_MS = 200 };
 
+#define GOES_ON                                                                                    \
+	"goes on from the store's checkpoint, or fails if its files were removed since; later "    \
+	"output is written again, also by exactly-once sinks"
+
 void recover_init(struct recover *r, struct jm_node *n)
 {
 	*r = (struct recover){.node = n};
@@ -218,18 +222,18 @@ static void cost_of_doc(const struct jm_node *n, json_t *jobs, const struct ha_d
 	    doc_decode(at->value, at->len, &d, NULL) != ERR_OK)
 		return;
 	json_t *store = numbers(&d);
+	struct jm_held_view held;
 	bool known = jm_view_job(n->jm, &id, &v) && v.accepted;
 	json_t *mine = known ? numbers(v.doc) : json_null();
 	if (!known)
-		cost_of_job(jobs, id.hex, d.name, store, mine,
-			    "this leader does not know it: it ended, and would run again");
+		cost_of_job(
+			jobs, id.hex, d.name, store, mine,
+			jm_view_held(n->jm, &id, &held)
+				? GOES_ON "; how much, this leader is too new to know"
+				: "this leader does not know it: it ended, and would run again");
 	else if (behind(store, mine))
 		cost_of_job(jobs, id.hex, d.name, store, mine,
-			    v.terminal
-				    ? "it ended, and would run again"
-				    : "goes on from the store's checkpoint, or fails if its files "
-				      "were removed since; later output is written again, also "
-				      "by exactly-once sinks");
+			    v.terminal ? "it ended, and would run again" : GOES_ON);
 	else if (v.trouble[0])
 		cost_of_job(jobs, id.hex, d.name, store, mine, v.trouble);
 	json_decref(store);

@@ -130,11 +130,14 @@ static void fill_held(const struct jm_node *n, const struct jm_held_view *v, str
 		      char *why, size_t size)
 {
 	*s = (struct shown){0};
-	snprintf(why, size,
-		 "quarantined: %" PRIu32 " leaders died as they opened it; its tasks are left "
-		 "alone; tried again at %" PRId64 " (ms since 1970), or by POST "
-		 "/v1/jobs/%s/release",
-		 v->marks, v->again_wall_ms, v->job.hex);
+	if (v->held)
+		snprintf(why, size,
+			 "quarantined: %" PRIu32 " leaders died as they opened it; its tasks are "
+			 "left alone; tried again at %" PRId64 " (ms since 1970), or by POST "
+			 "/v1/jobs/%s/release",
+			 v->marks, v->again_wall_ms, v->job.hex);
+	else if (why_waiting(n, why, size)[0] == '\0')
+		snprintf(why, size, "its turn to be opened has not come");
 	s->job = (struct view_job){.id = v->job.hex,
 				   .name = "",
 				   .state = "SUSPENDED",
@@ -143,7 +146,7 @@ static void fill_held(const struct jm_node *n, const struct jm_held_view *v, str
 				   .now_ms = world_wall_ms(n->w),
 				   .modified_ms = v->since_wall_ms,
 				   .detail = v->held ? "QUARANTINED" : "OPENING",
-				   .trouble = v->held ? why : "its turn to be opened has not come"};
+				   .trouble = why};
 }
 
 json_t *show_held(const struct jm_node *n, const struct jm_held_view *held)

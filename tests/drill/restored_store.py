@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """etcd is restored from an older backup: nothing is changed, REST says so, `weir recover` ends it.
 
-Two times, with a real etcd and `etcdctl snapshot save|restore`: once under living JobManagers, who
-remember; once with every JobManager begun anew, so that only TaskManagers and storage remember.
+Three times, with a real etcd and `etcdctl snapshot save|restore`: once under living JobManagers,
+who remember; once as another cluster of etcd, under living JobManagers of whom the backup knows
+none; once with every JobManager begun anew, so that only TaskManagers and storage remember.
 Each time: REST has to say it within 5 s; attempts and checkpoints do not move; the workers that run
 go on running; after `weir recover --accept-store` the job runs and completes checkpoints again.
 """
@@ -48,7 +49,7 @@ class Etcd:
         url = self.flags["--listen-client-urls"].split(",")[0]
         self.ctl("--endpoints", url, "snapshot", "save", self.backup)
 
-    def restore(self):
+    def restore(self, token=None):
         self.c.kill(self.c.pid(self.name))
         data = os.path.join(self.cwd, self.flags["--data-dir"])
         shutil.rmtree(data)
@@ -56,7 +57,7 @@ class Etcd:
         for flag in ("--name", "--initial-cluster", "--initial-cluster-token",
                      "--initial-advertise-peer-urls"):
             if flag in self.flags:
-                args += [flag, self.flags[flag]]
+                args += [flag, token if token and flag.endswith("token") else self.flags[flag]]
         self.ctl(*args)
         self.c.start(self.name)
 
@@ -76,12 +77,17 @@ def check_said(c, since, out):
     return page
 
 
+def in_store(page):
+    """Without what the present leader knows: it may be another one by now."""
+    return [(j["job"], j["store"]) for j in page["jobs"]]
+
+
 def unchanged(c, job, workers, out):
     before = c.rest("/v1/cluster/recover")
     time_up = time.monotonic() + 4
     wait_for("four seconds", 10, lambda: time.monotonic() > time_up)
     after = c.rest("/v1/cluster/recover")
-    out.append(("nothing moves in the store", before["jobs"] == after["jobs"]))
+    out.append(("nothing moves in the store", in_store(before) == in_store(after)))
     out.append(("workers go on", all(alive(w) for w in workers)))
     try:
         c.rest(f"/v1/jobs/{job}?mode=cancel", "PATCH", timeout=3)
@@ -93,7 +99,7 @@ def unchanged(c, job, workers, out):
 def recover(c, job, out):
     address = c.info["jobmanagers"][0]["address"]
     plan = c.weir("recover", "--server", address, check=False)
-    out.append(("recover says first what it costs", "job" in plan))
+    out.append(("recover says first what it costs", "costs:" in plan and job in plan))
     text = c.weir("recover", "--accept-store", "--server", address, timeout=90, check=False)
     say("    " + "\n    ".join(text.strip().splitlines()))
     wait_for("it to be over", 60, lambda: c.rest("/v1/cluster/recover")["needed"] is False)
@@ -128,6 +134,25 @@ def living(c, etcd, job):
     unchanged(c, job, workers, out)
     recover(c, job, out)
     return report("restored under living JobManagers", out)
+
+
+def strangers(c, etcd, job):
+    """The leader lives, but neither it nor any standby is known to the store that comes back."""
+    out = []
+    progress(c, job, 3)
+    etcd.save()
+    for name in c.names("jobmanagers"):
+        c.kill(c.pid(name))
+        c.start(name)
+    wait_for("a leader", 30, c.leader)
+    progress(c, job, 5)
+    workers = c.workers()
+    etcd.restore(token="another")
+    since = time.monotonic()
+    check_said(c, since, out)
+    unchanged(c, job, workers, out)
+    recover(c, job, out)
+    return report("restored as another cluster, under JobManagers that are younger", out)
 
 
 def anew(c, etcd, job):
@@ -172,7 +197,7 @@ def main():
     p.add_argument("--bin", required=True)
     a = p.parse_args()
     passed = failed = 0
-    for part in (living, anew):
+    for part in (living, strangers, anew):
         # A cluster each: for two minutes after an acceptance nothing beyond the store contradicts.
         with Cluster(a.bin, etcd=1, jobmanagers=3, taskmanagers=2, slots=2) as c:
             etcd = Etcd(c)

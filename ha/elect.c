@@ -160,6 +160,8 @@ static void begin_anew(struct elect *e, const char *why, struct elect_effects *o
 	e->lease_unsettled = true;
 	e->epoch = MUTANT_REQUEUE_KEEPS_EPOCH ? e->epoch : 0;
 	e->deadline_ms = 0;
+	if (e->halted) /* and may go back again: the next queue is believed, however old */
+		e->queue_revision = 0;
 	no_pause(e);
 	move(e, ELECT_STARTING, why, out);
 }
@@ -375,8 +377,11 @@ static void renewed(struct elect *e, const struct elect_event *ev, struct elect_
 		return;
 	if (ev->ttl_s > 0)
 		extend(e, ev);
-	else if (elect_state(e) != ELECT_LEAVING)
+	else if (elect_state(e) != ELECT_LEAVING) {
 		begin_anew(e, "lease gone", out);
+		if (e->halted) /* it goes at once where two stores answer in turns */
+			e->retry_ms = ev->now_ms + PAUSE_MAX_MS;
+	}
 }
 
 /* ---- answers to operations ---- */
@@ -613,7 +618,7 @@ static void resign(struct elect *e, bool coming_back, struct elect_effects *out)
 
 /* All that a candidate knows, its place and its lease too, is of a store that is no more. A leader
  * stays: it knows what is lost. */
-static void regressed(struct elect *e, struct elect_effects *out)
+static void regressed(struct elect *e, uint64_t now, struct elect_effects *out)
 {
 	static const char why[] = "the store went back in time";
 	enum elect_state s = elect_state(e);
@@ -627,6 +632,9 @@ static void regressed(struct elect *e, struct elect_effects *out)
 		move(e, ELECT_SUSPENDED, why, out);
 	else if (s != ELECT_SUSPENDED && (has_key(e) || s == ELECT_QUEUEING))
 		begin_anew(e, why, out);
+	e->list_token = 0;
+	if (has_key(e))
+		list(e, now, out);
 }
 
 static bool keeps_lease(const struct elect *e)
@@ -701,7 +709,7 @@ void elect_step(struct elect *e, const struct elect_event *ev, struct elect_effe
 		resign(e, true, out);
 		break;
 	case ELECT_EV_REGRESSED:
-		regressed(e, out);
+		regressed(e, ev->now_ms, out);
 		break;
 	case ELECT_EV_OUTRUN:
 		/* While we lead, etcd is asked in every decision; suspended, it may be out of our

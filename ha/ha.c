@@ -605,7 +605,7 @@ static void step_core(struct ha *ha, struct elect_event *ev)
 static void halt(struct ha *ha)
 {
 	etcd_watch_cancel(ha->etcd, &ha->watch);
-	ha->watch_at_ms = 0;
+	ha->watch_at_ms = ha_in_ms(ha, WATCH_AGAIN_MS);
 	step_core(ha, &(struct elect_event){.kind = ELECT_EV_REGRESSED});
 }
 

@@ -679,6 +679,12 @@ static void go_back(struct play *p)
 	step(p, (struct elect_event){.kind = ELECT_EV_REGRESSED});
 }
 
+static void await_retry(struct play *p)
+{
+	p->now = elect_wake_ms(&p->e);
+	step(p, (struct elect_event){.kind = ELECT_EV_TIME});
+}
+
 /* From STARTING, and the lease of before is revoked first: into the queue of this store. */
 static void queue_anew(struct play *p, bool somebody_before)
 {
@@ -757,6 +763,7 @@ Test(elect, the_dead_whose_keys_come_back_with_the_store_stay_dead)
 	p.now += 600;
 	step(&p, (struct elect_event){.kind = ELECT_EV_TIME});
 	renewed(&p, p.now, 0);
+	await_retry(&p);
 	queue_anew(&p, true);
 	cr_assert_eq(asked(&p), ELECT_OP_TAKE);
 	cr_assert(!elect_doubts(&p.e, "other", p.now));
@@ -771,6 +778,30 @@ Test(elect, a_leader_that_the_restored_store_does_not_know_queues_again)
 	p.now += 600;
 	step(&p, (struct elect_event){.kind = ELECT_EV_TIME});
 	renewed(&p, p.now, 0);
+	cr_assert_eq(asked(&p), ELECT_OP_NONE, "not at once: two stores may answer in turns");
+	await_retry(&p);
+	queue_anew(&p, false);
+	is_first_and_suspended(&p);
+}
+
+Test(elect, a_store_that_goes_back_again_is_queued_in_again)
+{
+	struct play p;
+	lead(&p);
+	go_back(&p);
+	cr_assert(effect(&p, ELECT_LIST) != NULL, "the queue as it is there");
+	candidate(&p, "9", 9, "other", "host:1");
+	step(&p, (struct elect_event){.kind = ELECT_EV_LISTED,
+				      .token = p.e.list_token,
+				      .queue = p.queue,
+				      .n_queue = p.n_queue,
+				      .revision = 50});
+	cr_assert_eq(p.e.queue_revision, 50);
+	p.now += 600;
+	step(&p, (struct elect_event){.kind = ELECT_EV_TIME});
+	renewed(&p, p.now, 0);
+	await_retry(&p);
+	p.revision = 20; /* below 50, and nobody told */
 	queue_anew(&p, false);
 	is_first_and_suspended(&p);
 }

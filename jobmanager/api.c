@@ -163,13 +163,16 @@ static bool behind_barrier(struct jm_node *n, struct world_request *r, const str
 
 /* ---- one job ---- */
 
+static void on_yarn_cancel(void *owner, struct world_request *r, const struct route_match *m);
+
 /* In the store, and not opened: quarantined, or its turn comes in a moment; who is suspended opens
  * none. */
 static void not_opened(struct jm_node *n, struct world_request *r, const struct route_match *m,
 		       const struct jm_held_view *held)
 {
 	bool suspended = n->role == HA_SUSPENDED;
-	if ((held->held || suspended) && strcmp(r->method, "GET") != 0) {
+	bool asks = strcmp(r->method, "GET") == 0 && m->route->handle != on_yarn_cancel;
+	if ((held->held || suspended) && !asks) {
 		reply_later(n->w, r,
 			    held->held ? "job %s is quarantined: release it first"
 				       : "leadership is suspended: job %s is not opened now",

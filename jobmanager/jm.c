@@ -143,7 +143,7 @@ static void forget_all(struct jm *jm, struct jm_effects *fx)
 static void lead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx)
 {
 	forget_all(jm, fx);
-	jm->role = JM_IS_LEADING;
+	jm->role = ev->suspended ? JM_IS_SUSPENDED : JM_IS_LEADING;
 	jm->epoch = ev->epoch;
 	snprintf(jm->cluster_id, sizeof(jm->cluster_id), "%s",
 		 ev->cluster_id ? ev->cluster_id : "");
@@ -161,8 +161,9 @@ static void lead(struct jm *jm, const struct jm_event *ev, struct jm_effects *fx
 	jm->epoch.v = ev->epoch.v + jm->quarantine.epoch_base;
 	counts_watch(&jm->counts, &jm->quarantine.sm);
 	jm_say_careful(jm, fx);
-	effects_trace(fx, LOG_LEVEL_INFO, "leads with epoch %" PRIu64 ": %zu jobs to reconcile",
-		      jm->epoch.v, jm->quarantine.n_docs);
+	effects_trace(fx, LOG_LEVEL_INFO, "leads with epoch %" PRIu64 ": %zu jobs to reconcile%s",
+		      jm->epoch.v, jm->quarantine.n_docs,
+		      ev->suspended ? ", but suspended: decides nothing" : "");
 	/* What has ended may be a lot to read, and nobody's life depends on it. */
 	jm->cleanup_missing = true;
 	jm->reread_ms = jm->now_ms + JM_READ_DONE_MS;

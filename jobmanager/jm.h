@@ -103,6 +103,7 @@ struct jm_event {
 	struct epoch epoch;        /* leading, ahead */
 	struct epoch before;       /* leading: of who led before; 0: nobody was seen to */
 	bool before_crashed;       /* leading: it did not hand over */
+	bool suspended;            /* leading: but suspended, from the start */
 	bool nospace;              /* leading: the store takes no new values now */
 	const char *cluster_id;    /* leading: the storage cookie */
 	const struct jm_doc *docs; /* leading, read done */

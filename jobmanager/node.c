@@ -387,6 +387,7 @@ static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 			      .epoch = {n->raw_epoch},
 			      .before = story->before,
 			      .before_crashed = crashed(story->cause),
+			      .suspended = n->role == HA_SUSPENDED,
 			      .nospace = s.nospace,
 			      .cluster_id = n->cluster_id,
 			      .docs = docs,
@@ -398,10 +399,6 @@ static void lead(struct jm_node *n, const struct jm_doc *docs, size_t n_docs)
 	n->told = true;
 	stamp_answers(n, n->role == HA_LEADING);
 	node_step(n, &ev);
-	if (n->role == HA_SUSPENDED) {
-		ev = (struct jm_event){.kind = JM_SUSPENDED};
-		node_step(n, &ev);
-	}
 	leader_changed(n);
 	history_lead(&n->history);
 	recover_lead(&n->recover);

@@ -118,7 +118,7 @@ static void one_step(struct stage *s, struct prng *p)
 			act(s, "leader start");
 		break;
 	case 18:
-		act(s, "leader start");
+		act(s, "leader %s", prng_chance(p, 200000) ? "start-suspended" : "start");
 		break;
 	default:
 		act(s, "leader %s", prng_chance(p, 500000) ? "suspend" : "resume");

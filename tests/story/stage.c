@@ -126,12 +126,12 @@ void stage_run(struct stage *s, uint64_t ms)
 
 /* ---- leaders ---- */
 
-void stage_leader_start(struct stage *s)
+void stage_leader_start(struct stage *s, bool suspended)
 {
 	struct jm_config config = {.instance = "jm", .storage = "file:///storage"};
 	s->jm = jm_create(&config);
 	s->epoch = ++s->revision;
-	s->suspended = false;
+	s->suspended = suspended;
 	struct jm_effect all = {.kind = JM_READ, .key = "run/", .prefix = true};
 	struct jm_event ev = {0};
 	stage_end_read(s, &all, &ev);
@@ -139,6 +139,7 @@ void stage_leader_start(struct stage *s)
 	ev.epoch.v = s->epoch;
 	ev.before.v = s->led_epoch;
 	ev.before_crashed = s->crashed;
+	ev.suspended = suspended;
 	ev.nospace = s->nospace;
 	ev.cluster_id = "c1";
 	s->led_epoch = s->epoch;

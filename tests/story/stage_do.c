@@ -203,8 +203,8 @@ static bool do_cancel(struct stage *s, const char *name)
 static bool do_leader(struct stage *s, const char *what)
 {
 	struct jm_event ev = {.kind = JM_SUSPENDED};
-	if (strcmp(what, "start") == 0 && !s->jm)
-		stage_leader_start(s);
+	if ((strcmp(what, "start") == 0 || strcmp(what, "start-suspended") == 0) && !s->jm)
+		stage_leader_start(s, what[5] != 0);
 	else if (strcmp(what, "kill") == 0 && s->jm)
 		stage_leader_kill(s, false);
 	else if (strcmp(what, "kill-lost") == 0 && s->jm)
@@ -253,7 +253,7 @@ static bool do_succession(struct stage *s)
 {
 	for (int i = 0; i < 30; i++) {
 		if (!s->jm)
-			stage_leader_start(s);
+			stage_leader_start(s, false);
 		uint64_t end = s->now + 3000;
 		while (s->jm && stage_tick(s, end))
 			;

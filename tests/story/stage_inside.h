@@ -78,7 +78,7 @@ void stage_violate(struct stage *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 struct pending *stage_later(struct stage *s, enum pending_kind kind, uint64_t ms);
 void stage_pending_destroy(struct pending *p);
 bool stage_tick(struct stage *s, uint64_t until);
-void stage_leader_start(struct stage *s);
+void stage_leader_start(struct stage *s, bool suspended);
 void stage_leader_kill(struct stage *s, bool lost);
 
 /* stage_store.c */
